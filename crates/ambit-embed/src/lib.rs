@@ -1,0 +1,1 @@
+//! Text in, vector out: the built-in static embedder

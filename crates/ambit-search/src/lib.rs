@@ -1,0 +1,1 @@
+//! What is nearest: exact search in f64-checked order

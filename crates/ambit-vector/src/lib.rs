@@ -1,0 +1,1 @@
+//! Vector kernels with their slow oracles: inner product, euclidean distance, norms
