@@ -1,1 +1,28 @@
-//! Vector kernels with their slow oracles: inner product, euclidean distance, norms
+//! Vector kernels with their slow oracles: inner product, euclidean distance, norms.
+//!
+//! Numbers in, one distance out. [`kernels`] gives the fastest kernels of this processor
+//! (AVX-512, AVX2 with FMA, NEON or portable), chosen once. f32 scores come with proved error
+//! bounds ([`bounds`]), f64 scores with the same bits on every processor, so that a search can
+//! skip what the bound excludes and still answer exactly. [`oracle`] is what the kernels are
+//! tested against, [`bandwidth`] the ceiling that they are measured against.
+//!
+//! Rows are row-major f32 of any alignment and any values. Budgets, files and threads are not
+//! known here.
+//!
+//! ```
+//! let kernels = ambit_vector::kernels();
+//! let rows = [1.0, 0.0, 0.6, 0.8]; // 2 x 2
+//! let mut scores = [0.0; 2];
+//! kernels.dot_rows(&[0.0, 1.0], &rows, &mut scores);
+//! assert_eq!(scores, [0.0, 0.8]);
+//! ```
+
+pub mod bandwidth;
+pub mod bounds;
+#[allow(unsafe_code)]
+mod kernel;
+mod metric;
+pub mod oracle;
+
+pub use kernel::{Cut, Kernels, kernels};
+pub use metric::Metric;
