@@ -18,8 +18,8 @@ use std::sync::Arc;
 pub use exact::{read_exact_at, write_all_at};
 pub use fault::{Fault, FaultFs, FaultMode};
 pub use os::OsFs;
-pub use sim::{Crash, SimFs};
-pub use trace::{Call, CallKind, TraceFs};
+pub use sim::{Crash, Moment, SimFs};
+pub use trace::{Call, CallKind, Event, NotAnEvent, TraceFs};
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,3 +98,6 @@ pub trait Mapping: Send + Sync {
     /// Gives the pages of `range` back to the kernel; they come in again when touched.
     fn release(&self, range: Range<usize>);
 }
+
+#[cfg(test)]
+mod tests;
