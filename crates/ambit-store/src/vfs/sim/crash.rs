@@ -19,7 +19,8 @@ const SECTOR: usize = 512;
 /// How much of what is pending a crash keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Crash {
-    /// The process died, the machine did not: everything is kept.
+    /// The process died, the machine did not: everything is kept, and what was not synced
+    /// still is not.
     Process,
     /// The power failed before anything unsynced was written: all of it is lost.
     LoseUnsynced,
@@ -78,11 +79,7 @@ impl Odds {
 /// The disk after `crash`.
 pub(super) fn image(disk: &Disk, crash: Crash) -> Disk {
     if crash == Crash::Process {
-        let contents = disk
-            .names
-            .values()
-            .filter_map(|inode| disk.node(*inode).map(|node| (*inode, node.current.clone())));
-        return Disk::settled((*disk.names).clone(), contents.collect());
+        return disk.clone();
     }
     let mut draw = Draw::new(if let Crash::Power(seed) = crash {
         seed

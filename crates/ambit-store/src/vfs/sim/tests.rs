@@ -127,6 +127,18 @@ fn the_world_stops_at_its_call_and_what_was_in_flight_may_have_begun() {
 }
 
 #[test]
+fn what_a_dead_process_left_unsynced_can_still_be_lost() {
+    let fs = SimFs::new();
+    let a = file(&fs, "a", b"first");
+    a.sync_data().unwrap();
+    fs.sync_dir().unwrap();
+    a.write_at(5, b" second").unwrap();
+    let after_kill = fs.crash(Crash::Process);
+    assert_eq!(after_kill.peek("a").unwrap(), b"first second");
+    assert_eq!(after_kill.crash(Crash::LoseUnsynced).peek("a").unwrap(), b"first");
+}
+
+#[test]
 fn a_moment_is_kept_for_each_changing_call() {
     let fs = SimFs::new();
     fs.record();
