@@ -45,8 +45,8 @@ pub enum SeededBug {
     MergeLosesLateDeletes,
     /// Reclamation deletes segments that a version still names.
     ReclaimIgnoresVersions,
-    /// A torn batch at the log's tail is applied as far as it decodes.
-    ApplyTornBatch,
+    /// A batch is written as two log frames, one after the other.
+    SplitBatch,
 }
 
 impl SeededBug {
@@ -71,7 +71,7 @@ impl SeededBug {
         Self::RollbackKeepsLog,
         Self::MergeLosesLateDeletes,
         Self::ReclaimIgnoresVersions,
-        Self::ApplyTornBatch,
+        Self::SplitBatch,
     ];
 }
 

@@ -1,0 +1,192 @@
+//! Rows in memory become the sections of a segment.
+
+use ambit_mem::{Account, Bytes};
+
+use super::memtable::{MemRows, SealedRow};
+use super::sealed::key_hash;
+use crate::error::StoreError;
+use crate::log::{CellLayout, Column};
+use crate::segment::SegmentWriter;
+use crate::wire::Put;
+
+/// Rows that are addressed by position, cells borrowed.
+pub(super) trait RowSource {
+    /// Number of rows.
+    fn len(&self) -> usize;
+    /// Key at `index`.
+    fn key(&self, index: usize) -> &[u8];
+    /// Cell at `index` in `column`.
+    fn cell(&self, index: usize, column: usize) -> Option<&[u8]>;
+}
+
+/// The rows of a memtable that are alive, in the order of their writing.
+pub(super) struct AliveRows<'a> {
+    rows: &'a MemRows,
+    alive: Vec<u32>,
+}
+
+impl<'a> AliveRows<'a> {
+    pub(super) fn new(rows: &'a MemRows) -> Self {
+        Self {
+            alive: rows.alive(),
+            rows,
+        }
+    }
+}
+
+impl RowSource for AliveRows<'_> {
+    fn len(&self) -> usize {
+        self.alive.len()
+    }
+
+    fn key(&self, index: usize) -> &[u8] {
+        self.rows.key(self.alive[index])
+    }
+
+    fn cell(&self, index: usize, column: usize) -> Option<&[u8]> {
+        self.rows.cell(self.alive[index], column)
+    }
+}
+
+/// Writes keys, their index, the kills, and every column but `skip`.
+pub(super) fn write_rows(
+    writer: &mut SegmentWriter,
+    source: &dyn RowSource,
+    columns: &[Column],
+    skip: Option<usize>,
+    kills: &[SealedRow],
+    account: &Account,
+) -> Result<(), StoreError> {
+    let rows = source.len();
+    let _scratch = account.reserve(Bytes::of(rows * 16))?;
+    write_offsets(
+        writer,
+        "key.off",
+        (0..rows).map(|row| source.key(row).len() as u64),
+    )?;
+    writer.begin("key.bytes", 1)?;
+    for row in 0..rows {
+        writer.write(source.key(row))?;
+    }
+    writer.end()?;
+    let mut index: Vec<(u64, u32)> = (0..rows)
+        .map(|row| (key_hash(source.key(row)), row as u32))
+        .collect();
+    index.sort_unstable();
+    write_index(writer, &index)?;
+    write_kills(writer, kills)?;
+    for (number, column) in columns.iter().enumerate() {
+        if Some(number) != skip {
+            write_column(writer, source, number, column)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_column(
+    writer: &mut SegmentWriter,
+    source: &dyn RowSource,
+    number: usize,
+    column: &Column,
+) -> Result<(), StoreError> {
+    let rows = source.len();
+    let cells = || (0..rows).map(|row| source.cell(row, number));
+    let present = cells().flatten().count();
+    if present == 0 {
+        return Ok(());
+    }
+    match column.layout {
+        CellLayout::Fixed(stride) => {
+            writer.begin(&format!("c{number}.data"), stride)?;
+            for cell in cells().flatten() {
+                writer.write(cell)?;
+            }
+            writer.end()?;
+            if present < rows {
+                let of_present = cells().enumerate().filter(|(_, cell)| cell.is_some());
+                write_row_list(
+                    writer,
+                    &format!("c{number}.rows"),
+                    of_present.map(|(row, _)| row as u32),
+                )?;
+            }
+        }
+        CellLayout::Var => {
+            let lens = cells().map(|cell| cell.map_or(0, |cell| cell.len() as u64));
+            write_offsets(writer, &format!("c{number}.off"), lens)?;
+            writer.begin(&format!("c{number}.bytes"), 1)?;
+            for cell in cells().flatten() {
+                writer.write(cell)?;
+            }
+            writer.end()?;
+            if present < rows {
+                let of_absent = cells().enumerate().filter(|(_, cell)| cell.is_none());
+                write_row_list(
+                    writer,
+                    &format!("c{number}.null"),
+                    of_absent.map(|(row, _)| row as u32),
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes `lens` as running offsets, beginning with 0.
+pub(super) fn write_offsets(
+    writer: &mut SegmentWriter,
+    name: &str,
+    lens: impl Iterator<Item = u64>,
+) -> Result<(), StoreError> {
+    writer.begin(name, 8)?;
+    let mut offset = 0u64;
+    writer.write(&offset.to_le_bytes())?;
+    for len in lens {
+        offset += len;
+        writer.write(&offset.to_le_bytes())?;
+    }
+    writer.end()
+}
+
+/// Writes ascending row numbers.
+pub(super) fn write_row_list(
+    writer: &mut SegmentWriter,
+    name: &str,
+    rows: impl Iterator<Item = u32>,
+) -> Result<(), StoreError> {
+    writer.begin(name, 4)?;
+    for row in rows {
+        writer.write(&row.to_le_bytes())?;
+    }
+    writer.end()
+}
+
+/// Writes `key.hash` and `key.row` from entries in ascending order.
+pub(super) fn write_index(
+    writer: &mut SegmentWriter,
+    index: &[(u64, u32)],
+) -> Result<(), StoreError> {
+    writer.begin("key.hash", 8)?;
+    for (hash, _) in index {
+        writer.write(&hash.to_le_bytes())?;
+    }
+    writer.end()?;
+    write_row_list(writer, "key.row", index.iter().map(|&(_, row)| row))
+}
+
+/// Writes the `kill` section.
+pub(super) fn write_kills(
+    writer: &mut SegmentWriter,
+    kills: &[SealedRow],
+) -> Result<(), StoreError> {
+    writer.begin("kill", super::sealed::KILL as u32)?;
+    let mut entry = Vec::with_capacity(super::sealed::KILL);
+    for kill in kills {
+        entry.clear();
+        entry.put_u64(kill.segment);
+        entry.put_u32(kill.row);
+        entry.put_u32(0);
+        writer.write(&entry)?;
+    }
+    writer.end()
+}
