@@ -1,0 +1,433 @@
+//! A collection at one instant: entities, relations, nearest neighbours.
+
+use std::sync::atomic::AtomicBool;
+
+use ambit_mem::Priority;
+use ambit_search::{Batch as Queries, BatchOptions, Exactness, Options, Query, Sharing};
+use ambit_store::engine::{RowRef, Snapshot, TableView};
+
+use crate::entity::{Body, Entity, EntityId, Relation, corrupt};
+use crate::error::{Error, Result};
+use crate::schema::{BODY, Schema, Space, relation_table, vector_column};
+use crate::source::SpaceSource;
+use crate::store::{Store, find_table, id_at, no_space, view_of};
+
+/// Most results of one query.
+pub const MAX_K: usize = 10_000;
+
+/// One collection as it was when it was asked for. Later writes do not show; ask for it again.
+pub struct Collection {
+    store: Store,
+    snapshot: Snapshot,
+    name: String,
+    schema: Schema,
+    view: TableView,
+}
+
+/// Which entities a listing gives.
+#[derive(Debug, Clone, Default)]
+pub struct ListOptions {
+    /// Only keys that begin with this.
+    pub prefix: String,
+    /// Only this kind.
+    pub kind: Option<String>,
+    /// Only entities after the one of this key, in the order of writing.
+    pub after: Option<String>,
+    /// At most this many; 0: all.
+    pub limit: usize,
+}
+
+/// An entity without its vectors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntityInfo {
+    /// Its number.
+    pub id: EntityId,
+    /// Its key.
+    pub key: String,
+    /// What sort of thing it is.
+    pub kind: String,
+    /// The text that it stands for.
+    pub text: Option<String>,
+    /// Anything else.
+    pub properties: crate::value::Properties,
+}
+
+/// A search in one dense space.
+#[derive(Debug, Clone, Copy)]
+pub struct SearchRequest<'a> {
+    /// Name of the space.
+    pub space: &'a str,
+    /// One query (dim f32), or several one after the other (m x dim, row-major).
+    pub queries: &'a [f32],
+    /// Results per query, 1 to [`MAX_K`]; a collection with fewer vectors gives all.
+    pub k: usize,
+    /// Threads, at least 1.
+    pub threads: usize,
+    /// Do the queries of a batch share the scan?
+    pub sharing: Sharing,
+    /// Ends the search early when it becomes true.
+    pub cancel: Option<&'a AtomicBool>,
+}
+
+impl<'a> SearchRequest<'a> {
+    /// One thread, shared scan.
+    pub fn new(space: &'a str, queries: &'a [f32], k: usize) -> Self {
+        Self {
+            space,
+            queries,
+            k,
+            threads: 1,
+            sharing: Sharing::Shared,
+            cancel: None,
+        }
+    }
+}
+
+/// An entity that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    /// Its key.
+    pub key: String,
+    /// Its number.
+    pub id: EntityId,
+    /// Its score: cosine or inner product (larger is nearer), or euclidean distance (smaller
+    /// is nearer); NaN where the metric is undefined for the stored vector.
+    pub score: f64,
+}
+
+/// What a query found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The nearest first; equal scores in the order of [`crate::compare_keys`].
+    pub hits: Vec<Hit>,
+    /// How sure the answer is.
+    pub exactness: Exactness,
+}
+
+impl Collection {
+    pub(crate) fn new(store: Store, snapshot: Snapshot, name: &str) -> Result<Self> {
+        let table = find_table(&snapshot.tables(), name)?;
+        let schema = Schema::decode(name, &table.schema)?;
+        let view = view_of(&snapshot, table.id)?;
+        Ok(Self {
+            store,
+            snapshot,
+            name: name.to_owned(),
+            schema,
+            view,
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Number of entities.
+    pub fn len(&self) -> u64 {
+        self.view.len()
+    }
+
+    /// Are there none?
+    pub fn is_empty(&self) -> bool {
+        self.view.is_empty()
+    }
+
+    /// Its spaces.
+    pub fn spaces(&self) -> &[Space] {
+        &self.schema.spaces
+    }
+
+    /// A space by name.
+    ///
+    /// # Errors
+    /// Not found, with the nearest name.
+    pub fn space(&self, name: &str) -> Result<&Space> {
+        self.position(name)
+            .map(|position| &self.schema.spaces[position])
+    }
+
+    fn position(&self, space: &str) -> Result<usize> {
+        self.schema
+            .position(space)
+            .ok_or_else(|| no_space(&self.name, space, &self.schema))
+    }
+
+    pub(crate) fn view(&self) -> &TableView {
+        &self.view
+    }
+
+    pub(crate) fn vectors(&self, space: &str) -> Result<(usize, &Space)> {
+        let position = self.position(space)?;
+        Ok((vector_column(position), &self.schema.spaces[position]))
+    }
+
+    /// The entity of `key`, vectors included.
+    pub fn get(&self, key: &str) -> Result<Option<Entity>> {
+        let Some(row) = self.view.find(key.as_bytes())? else {
+            return Ok(None);
+        };
+        let info = self.info(row)?;
+        let mut embeddings = std::collections::BTreeMap::new();
+        for (position, space) in self.schema.spaces.iter().enumerate() {
+            if let Some(cell) = self.view.cell(row, vector_column(position))? {
+                let vector = bytemuck::allocation::pod_collect_to_vec(&cell);
+                embeddings.insert(space.name.clone(), vector);
+            }
+        }
+        let EntityInfo {
+            key,
+            kind,
+            text,
+            properties,
+            ..
+        } = info;
+        Ok(Some(Entity {
+            key,
+            kind,
+            text,
+            properties,
+            embeddings,
+        }))
+    }
+
+    /// The entity of `key`, without its vectors.
+    pub fn info_of(&self, key: &str) -> Result<Option<EntityInfo>> {
+        match self.view.find(key.as_bytes())? {
+            Some(row) => Ok(Some(self.info(row)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Does `key` have an entity?
+    pub fn contains(&self, key: &str) -> Result<bool> {
+        Ok(self.view.find(key.as_bytes())?.is_some())
+    }
+
+    fn info(&self, row: RowRef) -> Result<EntityInfo> {
+        let body = Body::decode(&self.view.cell(row, BODY)?.unwrap_or_default())?;
+        Ok(EntityInfo {
+            id: id_at(&self.view, row)?,
+            key: self.key(row)?,
+            kind: body.kind,
+            text: body.text,
+            properties: body.properties,
+        })
+    }
+
+    fn key(&self, row: RowRef) -> Result<String> {
+        String::from_utf8(self.view.key(row)?)
+            .map_err(|_| corrupt(format!("the key of row {row:?} is not UTF-8")))
+    }
+
+    /// Calls `each` with entities in the order of their writing, until it returns false.
+    pub fn scan(
+        &self,
+        options: &ListOptions,
+        each: &mut dyn FnMut(EntityInfo) -> bool,
+    ) -> Result<()> {
+        let mut start = RowRef { part: 0, row: 0 };
+        if let Some(after) = &options.after {
+            let found = self.view.find(after.as_bytes())?;
+            let row = found.ok_or_else(|| Error::not_found(format!("there is no key {after}")))?;
+            start = RowRef {
+                part: row.part,
+                row: row.row + 1,
+            };
+        }
+        let mut left = if options.limit == 0 {
+            usize::MAX
+        } else {
+            options.limit
+        };
+        let mut failure = None;
+        for part in start.part..self.view.parts() {
+            let from = if part == start.part { start.row } else { 0 };
+            self.view.scan_part(part, from, &mut |row| {
+                match self.listed(row, options) {
+                    Ok(None) => return Ok(true),
+                    Ok(Some(info)) => {
+                        left -= 1;
+                        if !each(info) {
+                            left = 0;
+                        }
+                    }
+                    Err(error) => {
+                        failure = Some(error);
+                        left = 0;
+                    }
+                }
+                Ok(left > 0)
+            })?;
+            if left == 0 {
+                break;
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn listed(&self, row: RowRef, options: &ListOptions) -> Result<Option<EntityInfo>> {
+        if !self.key(row)?.starts_with(&options.prefix) {
+            return Ok(None);
+        }
+        let info = self.info(row)?;
+        let is_kind = options.kind.as_ref().is_none_or(|kind| *kind == info.kind);
+        Ok(is_kind.then_some(info))
+    }
+
+    /// Calls `each` with every relation, in the order of writing, until it returns false.
+    pub fn relations(&self, each: &mut dyn FnMut(Relation) -> bool) -> Result<()> {
+        let name = relation_table(&self.name);
+        let tables = self.snapshot.tables();
+        let Some(table) = tables.iter().find(|table| table.name == name) else {
+            return Ok(());
+        };
+        let view = view_of(&self.snapshot, table.id)?;
+        let mut outcome = Ok(true);
+        for part in 0..view.parts() {
+            view.scan_part(part, 0, &mut |row| {
+                let (key, body) = (view.key(row)?, view.cell(row, 0)?.unwrap_or_default());
+                outcome = Relation::decode(&key, &body).map(&mut *each);
+                Ok(matches!(outcome, Ok(true)))
+            })?;
+            if !matches!(outcome, Ok(true)) {
+                break;
+            }
+        }
+        outcome.map(|_| ())
+    }
+
+    /// The `k` entities nearest to one query, exactly: the same as scoring every vector in
+    /// f64 and sorting.
+    ///
+    /// # Errors
+    /// Not found (space), invalid (dimension, k, NaN in the query, a zero query under cosine),
+    /// over budget, corrupt, I/O.
+    ///
+    /// # Cost
+    /// Reads every vector of the space once, inside the mapping windows' share of the budget.
+    pub fn search(&self, request: &SearchRequest<'_>) -> Result<Answer> {
+        let (source, space) = self.source(request)?;
+        let query = Query {
+            vector: request.queries,
+            k: request.k,
+            metric: space.metric,
+        };
+        let account = self
+            .store
+            .budget()
+            .account("query/scratch", Priority::Query);
+        let options = Options {
+            threads: request.threads,
+            account: &account,
+            cancel: request.cancel,
+        };
+        let answer = ambit_search::search(&source, &query, &options)?;
+        self.answer(answer)
+    }
+
+    /// The `k` entities nearest to each of several queries.
+    ///
+    /// # Errors
+    /// As [`Collection::search`].
+    ///
+    /// # Cost
+    /// With [`Sharing::Shared`] every vector is read once for all queries.
+    pub fn search_batch(&self, request: &SearchRequest<'_>) -> Result<Vec<Answer>> {
+        let (source, space) = self.source(request)?;
+        let batch = Queries {
+            vectors: request.queries,
+            k: request.k,
+            metric: space.metric,
+        };
+        let account = self
+            .store
+            .budget()
+            .account("query/scratch", Priority::Query);
+        let options = Options {
+            threads: request.threads,
+            account: &account,
+            cancel: request.cancel,
+        };
+        let options = BatchOptions {
+            options,
+            sharing: request.sharing,
+        };
+        let answers = ambit_search::search_batch(&source, &batch, &options)?;
+        answers
+            .into_iter()
+            .map(|answer| self.answer(answer))
+            .collect()
+    }
+
+    fn source(&self, request: &SearchRequest<'_>) -> Result<(SpaceSource<'_>, &Space)> {
+        let position = self.position(request.space)?;
+        if request.k == 0 || request.k > MAX_K {
+            return Err(Error::invalid(format!(
+                "k is {}; it must be 1 to {MAX_K}",
+                request.k
+            )));
+        }
+        let space = &self.schema.spaces[position];
+        Ok((SpaceSource::new(&self.view, position, space.dim), space))
+    }
+
+    fn answer(&self, found: ambit_search::Answer) -> Result<Answer> {
+        let mut hits = Vec::with_capacity(found.hits.len());
+        for hit in found.hits {
+            let row = RowRef {
+                part: hit.row.part,
+                row: hit.row.row,
+            };
+            hits.push(Hit {
+                key: self.key(row)?,
+                id: id_at(&self.view, row)?,
+                score: hit.score,
+            });
+        }
+        Ok(Answer {
+            hits,
+            exactness: found.exactness,
+        })
+    }
+
+    /// Calls `each` with the vectors of a space in the order of entity ids: `ids` (n) and
+    /// `rows` (n x dim, row-major f32, bit for bit what was stored).
+    ///
+    /// # Cost
+    /// Streams where ids ascend in the order of writing, as after imports; else 16 bytes per
+    /// vector are reserved to sort them.
+    pub fn export(
+        &self,
+        space: &str,
+        each: &mut dyn FnMut(&[u64], &[f32]) -> Result<()>,
+    ) -> Result<()> {
+        crate::export::export(&self.store, self, space, each)
+    }
+
+    /// Number of vectors in a space.
+    pub fn vectors_in(&self, space: &str) -> Result<u64> {
+        let (column, _) = self.vectors(space)?;
+        let mut count = 0;
+        for block in self.view.blocks(column, 64 << 10) {
+            self.view.visit(&block, &[column + 1], &mut |block| {
+                count += (0..block.rows.len())
+                    .filter(|&row| !block.is_dead(row))
+                    .count() as u64;
+            })?;
+        }
+        Ok(count)
+    }
+
+    /// Largest entity id in use, plus one.
+    pub fn next_id(&self) -> Result<u64> {
+        Ok(self
+            .store
+            .next_id(&self.view)?
+            .load(std::sync::atomic::Ordering::Relaxed))
+    }
+
+    pub(crate) fn into_view(self) -> TableView {
+        self.view
+    }
+}

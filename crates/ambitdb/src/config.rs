@@ -1,0 +1,60 @@
+//! How a store is opened, and what its budget makes of the sizes inside.
+
+use std::path::PathBuf;
+
+use ambit_mem::Bytes;
+pub use ambit_store::engine::{Access, Durability};
+use ambit_store::geometry::Geometry;
+pub use ambit_store::segment::Io;
+
+/// The least budget that a store works in.
+pub const MIN_BUDGET: Bytes = Bytes::mib(4);
+
+/// Where a store is, and how it is opened.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Most bytes that it may hold; `None`: a quarter of the smaller of cgroup limit and
+    /// physical memory, at most 2 GiB.
+    pub budget: Option<Bytes>,
+    /// Read and write, or read only.
+    pub access: Access,
+    /// Make the store where there is none.
+    pub create: bool,
+    /// When a write is acknowledged.
+    pub durability: Durability,
+    /// How sealed files are read.
+    pub io: Io,
+}
+
+impl Config {
+    /// The store in `dir`, opened for writing, made if it is not there, every write on disk
+    /// when it returns, files mapped, the default budget.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            budget: None,
+            access: Access::Write,
+            create: true,
+            durability: Durability::Sync,
+            io: Io::default(),
+        }
+    }
+}
+
+/// Sizes for a budget: the memtable an eighth of it, buffers a sixty-fourth.
+pub(crate) fn geometry(budget: Bytes) -> Geometry {
+    let standard = Geometry::STANDARD;
+    let share = |part: u64, least: usize, most: usize| {
+        usize::try_from(budget.get() / part)
+            .unwrap_or(most)
+            .clamp(least, most)
+    };
+    Geometry {
+        memtable: share(8, 256 << 10, standard.memtable),
+        group: share(16, 256 << 10, standard.group),
+        copy_buffer: share(64, 64 << 10, standard.copy_buffer),
+        ..standard
+    }
+}
