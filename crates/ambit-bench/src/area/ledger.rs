@@ -1,0 +1,74 @@
+//! What does a reservation cost, on one thread and on two?
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use ambit_mem::{Budget, Bytes, Priority};
+
+use crate::error::BenchError;
+use crate::row::{Row, Table, Target};
+
+const REPEATS: u32 = 2_000_000;
+const ROUNDS: usize = 7;
+
+pub fn run(table: &mut Table) -> Result<(), BenchError> {
+    let budget = Budget::new(Bytes::mib(64));
+    let counter = AtomicU64::new(0);
+    let atomic = |_| {
+        counter.fetch_add(1536, Ordering::AcqRel);
+        counter.fetch_sub(1536, Ordering::AcqRel);
+    };
+    let accounts = ["bench/one", "bench/two"].map(|path| budget.account(path, Priority::Query));
+    let reserve = |thread: usize| {
+        black_box(accounts[thread].reserve(Bytes::new(1536)).is_ok());
+    };
+    let (mut one, mut two, mut floor) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
+    for _ in 0..ROUNDS {
+        one = one.min(nanoseconds(1, &reserve));
+        two = two.min(nanoseconds(2, &reserve));
+        floor = floor.min(nanoseconds(1, &atomic));
+    }
+    table.add(
+        Row::new("ledger, 1 thread", "reserve + release", one, "ns")
+            .peer("two atomic additions", floor)
+            .target(Target::AtMost(25.0)),
+    )?;
+    table
+        .add(Row::new("ledger, 2 threads", "reserve + release", two, "ns").peer("1 thread", one))?;
+    table.add(
+        Row::new(
+            "ledger, 2 threads",
+            "reservations per second",
+            2e3 / two,
+            "M/s",
+        )
+        .peer("1 thread", 1e3 / one)
+        .ratio_target(Target::AtLeast(1.5)),
+    )
+}
+
+/// Time of one `call` on each of `threads` threads, when all run at once.
+fn nanoseconds(threads: usize, call: &(impl Fn(usize) + Sync)) -> f64 {
+    let start = Barrier::new(threads);
+    let timed = &|thread| {
+        start.wait();
+        let started = Instant::now();
+        for _ in 0..REPEATS {
+            call(thread);
+        }
+        started.elapsed().as_secs_f64()
+    };
+    let slowest = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads)
+            .map(|thread| scope.spawn(move || timed(thread)))
+            .collect();
+        let own = timed(0);
+        others
+            .into_iter()
+            .filter_map(|other| other.join().ok())
+            .fold(own, f64::max)
+    });
+    slowest * 1e9 / f64::from(REPEATS)
+}
