@@ -1,183 +1,56 @@
 //! Byte budgets with named owners.
 //!
-//! First cut of the interface, so that the crates above can be written against it.
+//! A [`Budget`] is a hard limit over a tree of named accounts. Whoever keeps bytes past a call
+//! holds a [`Reservation`] from an [`Account`]; it gives its bytes back when it is dropped.
+//! What does not fit is first made room for, by asking those who can give bytes back
+//! ([`Reclaimer`]), cheapest first, and then refused with an [`OverBudget`] that names the
+//! largest holders and the budget that would fit. The sum of all reservations never exceeds
+//! the limit.
+//!
+//! Also here: the default limit of this machine or container ([`default_limit`]), what the
+//! kernel counts ([`process::Resident`]), and an allocator that counts ([`TrackingAllocator`]).
+//! Files, vectors and threads of its own are not known here.
+//!
+//! ```
+//! use ambit_mem::{Budget, Bytes, Priority};
+//!
+//! let budget = Budget::new(Bytes::mib(1));
+//! let rows = budget.account("store/rows", Priority::Write);
+//! let kept = rows.reserve(Bytes::kib(900))?;
+//! let refusal = rows.reserve(Bytes::kib(200)).unwrap_err();
+//! assert_eq!(refusal.holders[0].account, "store/rows");
+//! assert_eq!(refusal.would_fit, Bytes::kib(1100));
+//! drop(kept);
+//! assert!(rows.reserve(Bytes::kib(200)).is_ok());
+//! # Ok::<(), ambit_mem::OverBudget>(())
+//! ```
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::{Arc, Mutex};
+#![deny(unsafe_code)]
 
-/// A number of bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Bytes(u64);
+mod account;
+mod budget;
+mod bytes;
+mod host;
+mod ledger;
+mod over_budget;
+mod pressure;
+mod priority;
+pub mod process;
+mod reclaim;
+mod reservation;
+mod shard;
+mod sync;
+#[allow(unsafe_code)]
+mod tracking;
 
-impl Bytes {
-    /// Zero bytes.
-    pub const ZERO: Self = Self(0);
-    /// `n` bytes.
-    pub const fn new(n: u64) -> Self {
-        Self(n)
-    }
-    /// `n` bytes, from a length in memory.
-    pub const fn of(n: usize) -> Self {
-        Self(n as u64)
-    }
-    /// `n` x 1,024 bytes.
-    pub const fn kib(n: u64) -> Self {
-        Self(n << 10)
-    }
-    /// `n` x 1,048,576 bytes.
-    pub const fn mib(n: u64) -> Self {
-        Self(n << 20)
-    }
-    /// The number.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} B", self.0)
-    }
-}
-
-/// Who goes first when bytes are short.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Priority {
-    /// Speculative reads.
-    Prefetch,
-    /// What could be read again.
-    Cache,
-    /// A running query.
-    Query,
-    /// A foreground write.
-    Write,
-}
-
-/// A refused reservation.
-#[derive(Debug, Clone)]
-pub struct OverBudget {
-    message: String,
-}
-
-impl fmt::Display for OverBudget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for OverBudget {}
-
-#[derive(Debug)]
-struct Inner {
-    limit: u64,
-    used: u64,
-    accounts: BTreeMap<String, u64>,
-}
-
-/// A hard limit in bytes over a tree of named accounts.
-#[derive(Debug, Clone)]
-pub struct Budget {
-    inner: Arc<Mutex<Inner>>,
-}
-
-impl Budget {
-    /// A budget of `limit` bytes.
-    pub fn new(limit: Bytes) -> Self {
-        let inner = Inner { limit: limit.get(), used: 0, accounts: BTreeMap::new() };
-        Self { inner: Arc::new(Mutex::new(inner)) }
-    }
-
-    /// The limit.
-    pub fn limit(&self) -> Bytes {
-        Bytes(self.inner.lock().unwrap().limit)
-    }
-
-    /// Bytes reserved now.
-    pub fn used(&self) -> Bytes {
-        Bytes(self.inner.lock().unwrap().used)
-    }
-
-    /// The account at `path` (segments joined by `/`), made if it is new.
-    pub fn account(&self, path: &str, _priority: Priority) -> Account {
-        Account { budget: self.clone(), path: path.into() }
-    }
-}
-
-/// A named owner of bytes.
-#[derive(Debug, Clone)]
-pub struct Account {
-    budget: Budget,
-    path: String,
-}
-
-impl Account {
-    /// Takes `bytes`, or says who holds them.
-    pub fn reserve(&self, bytes: Bytes) -> Result<Reservation, OverBudget> {
-        let mut reservation = Reservation { account: self.clone(), bytes: Bytes::ZERO };
-        reservation.grow(bytes)?;
-        Ok(reservation)
-    }
-}
-
-/// Bytes that somebody holds; given back on drop.
-#[derive(Debug)]
-pub struct Reservation {
-    account: Account,
-    bytes: Bytes,
-}
-
-impl Reservation {
-    /// Bytes held.
-    pub fn bytes(&self) -> Bytes {
-        self.bytes
-    }
-
-    /// Takes `more` bytes, or leaves the reservation as it was.
-    pub fn grow(&mut self, more: Bytes) -> Result<(), OverBudget> {
-        let mut inner = self.account.budget.inner.lock().unwrap();
-        if inner.used + more.0 > inner.limit {
-            return Err(OverBudget {
-                message: format!("{}: {} requested, limit {}", self.account.path, more.0, inner.limit),
-            });
-        }
-        inner.used += more.0;
-        *inner.accounts.entry(self.account.path.clone()).or_default() += more.0;
-        self.bytes.0 += more.0;
-        Ok(())
-    }
-
-    /// Gives `less` bytes back.
-    pub fn shrink(&mut self, less: Bytes) {
-        let less = less.0.min(self.bytes.0);
-        let mut inner = self.account.budget.inner.lock().unwrap();
-        inner.used -= less;
-        if let Some(used) = inner.accounts.get_mut(&self.account.path) {
-            *used -= less;
-        }
-        self.bytes.0 -= less;
-    }
-
-    /// Grows or shrinks to exactly `bytes`.
-    pub fn resize(&mut self, bytes: Bytes) -> Result<(), OverBudget> {
-        if bytes > self.bytes {
-            self.grow(Bytes(bytes.0 - self.bytes.0))
-        } else {
-            self.shrink(Bytes(self.bytes.0 - bytes.0));
-            Ok(())
-        }
-    }
-
-    /// Moves `part` of the bytes into a reservation of their own.
-    pub fn split(&mut self, part: Bytes) -> Reservation {
-        let part = Bytes(part.0.min(self.bytes.0));
-        self.bytes.0 -= part.0;
-        Reservation { account: self.account.clone(), bytes: part }
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        self.shrink(self.bytes);
-    }
-}
+pub use account::Account;
+pub use budget::{Budget, Owner};
+pub use bytes::*;
+pub use host::{LimitSource, MOST_BY_DEFAULT, WHEN_UNKNOWN, default_limit};
+pub use ledger::Refusal;
+pub use over_budget::{Holder, Leak, OverBudget};
+pub use pressure::Pressure;
+pub use priority::Priority;
+pub use reclaim::Reclaimer;
+pub use reservation::Reservation;
+pub use tracking::{AllocatorStats, TrackingAllocator};
