@@ -71,7 +71,9 @@ impl Store {
     /// Locked (by whom), not found, corrupt, newer format, over budget (with the least that
     /// works), I/O.
     pub fn open(config: &Config) -> Result<Self> {
-        let limit = config.budget.unwrap_or_else(|| Bytes::mib(512));
+        let limit = config
+            .budget
+            .unwrap_or_else(|| ambit_mem::default_limit().0);
         if limit < MIN_BUDGET {
             return Err(Error::new(
                 ErrorKind::OverBudget,
