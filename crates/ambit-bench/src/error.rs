@@ -42,4 +42,5 @@ from!(
     ambit_mem::OverBudget,
     ambit_embed::EmbedError,
     ambit_search::SearchError,
+    ambitdb::Error,
 );

@@ -23,10 +23,10 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use ambit_mem::{Account, Bytes, OverBudget, Reservation};
+use ambit_mem::{Account, Bytes, OverBudget, Reclaimer, Reservation};
 
 use crate::geometry::Geometry;
-use crate::sync::{Arc, AtomicU64, Condvar, Mutex, Ordering, lock};
+use crate::sync::{Arc, AtomicU64, Condvar, Mutex, Ordering, Weak, lock};
 use crate::vfs::Mapping;
 
 const PIN: u64 = 1;
@@ -40,6 +40,10 @@ const TRANSIT: u64 = 1 << 34;
 const EMPTY: u64 = 0;
 /// Misses after which a share that a refusal had shrunk grows by a window.
 const MISSES_PER_GROWTH: u64 = 64;
+
+/// What it costs to map a page of the page cache again, which is where released pages stay:
+/// 0.1 ms per 2 MiB.
+const NANOSECONDS_PER_BYTE: f64 = 0.05;
 
 /// Window bookkeeping: bytes per window of a mapping, its slot and its place in the ring.
 pub(super) const WINDOW_COST: u64 = 96;
@@ -69,8 +73,9 @@ struct Resident {
 impl Windows {
     /// Windows of `geometry.window` bytes, charged to `account`, `share` bytes of them at most
     /// while one can be given back. A read that pins more takes what the budget allows.
+    /// They become the reclaimer of `account`.
     pub fn new(account: &Account, geometry: &Geometry, share: Bytes) -> Arc<Self> {
-        Arc::new(Self {
+        let windows = Arc::new(Self {
             account: account.clone(),
             window: geometry.window,
             share: share.get(),
@@ -80,7 +85,10 @@ impl Windows {
             ring: Mutex::new(VecDeque::new()),
             gate: Mutex::new(()),
             settled: Condvar::new(),
-        })
+        });
+        let reclaimer: Weak<dyn Reclaimer> = Arc::<Self>::downgrade(&windows);
+        account.set_reclaimer(reclaimer);
+        windows
     }
 
     /// Bytes of all windows that are charged now.
@@ -88,31 +96,9 @@ impl Windows {
         Bytes::new(self.charged.load(Ordering::Relaxed))
     }
 
-    /// Bytes of the windows that could be given back now: those that nobody looks at.
-    pub fn reclaimable(&self) -> Bytes {
-        let ring = lock(&self.ring);
-        let free = ring.iter().filter(|resident| !resident.slot().is_pinned());
-        Bytes::new(free.map(|resident| resident.charge.bytes().get()).sum())
-    }
-
     /// Times that a window had to be charged since the start.
     pub fn misses(&self) -> u64 {
         self.misses.load(Ordering::Relaxed)
-    }
-
-    /// Gives back at least `wanted` bytes if that much is not pinned; returns what was given.
-    ///
-    /// # Cost
-    /// One kernel call per window.
-    pub fn shed(&self, wanted: Bytes) -> Bytes {
-        let mut given = 0;
-        while given < wanted.get() {
-            match self.evict() {
-                Some(bytes) => given += bytes,
-                None => break,
-            }
-        }
-        Bytes::new(given)
     }
 
     /// Bytes of a window of a segment with blocks of `block` bytes.
@@ -236,6 +222,31 @@ impl Windows {
             self.charged
                 .fetch_sub(resident.charge.bytes().get(), Ordering::Relaxed);
         }
+    }
+}
+
+impl Reclaimer for Windows {
+    /// The windows that nobody looks at. Cost: a lock and a look at every resident window.
+    fn reclaimable(&self) -> Bytes {
+        let ring = lock(&self.ring);
+        let free = ring.iter().filter(|resident| !resident.slot().is_pinned());
+        Bytes::new(free.map(|resident| resident.charge.bytes().get()).sum())
+    }
+
+    fn worth_per_byte(&self) -> f64 {
+        NANOSECONDS_PER_BYTE
+    }
+
+    /// Cost: one kernel call per window.
+    fn shed(&self, wanted: Bytes) -> Bytes {
+        let mut given = 0;
+        while given < wanted.get() {
+            match self.evict() {
+                Some(bytes) => given += bytes,
+                None => break,
+            }
+        }
+        Bytes::new(given)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Barrier;
 
-use ambit_mem::Bytes;
+use ambit_mem::{Bytes, Reclaimer as _};
 
 use super::{BOTH, Bench, noise, read_all};
 use crate::error::ErrorKind;
@@ -162,4 +162,25 @@ fn readers_on_many_threads_see_the_same_bytes_under_a_tight_budget() {
     drop(segment);
     assert_eq!(bench.windows.charged(), Bytes::ZERO);
     assert_eq!(bench.budget.used(), Bytes::ZERO);
+}
+
+#[test]
+fn windows_make_room_for_others_and_come_back() {
+    let bench = Bench::new(Bytes::new(24 * WINDOW));
+    let content = noise(16 * WINDOW as usize, 3);
+    let meta = bench.write(1, &[("a", 0, &content)]);
+    let segment = bench.open(&meta, Io::Map).unwrap();
+    read_all(&segment).unwrap();
+    let full = bench.windows.charged();
+    assert!(full >= Bytes::new(16 * WINDOW));
+    let other = bench.budget.account("other", ambit_mem::Priority::Write);
+    let held = other.reserve(Bytes::new(20 * WINDOW)).unwrap();
+    assert!(bench.windows.charged() <= Bytes::new(4 * WINDOW));
+    assert_eq!(read_all(&segment).unwrap()[0].1, content);
+    assert!(bench.budget.used() <= bench.budget.limit());
+    drop(held);
+    for _ in 0..200 {
+        assert_eq!(read_all(&segment).unwrap()[0].1, content);
+    }
+    assert_eq!(bench.windows.charged(), full, "the share grows back");
 }

@@ -1,6 +1,6 @@
 //! On a real directory: the kernel's resident pages follow the charge.
 
-use ambit_mem::{Budget, Bytes, Priority};
+use ambit_mem::{Budget, Bytes, Priority, Reclaimer as _};
 
 use super::{BOTH, noise};
 use crate::bugs::Bugs;
