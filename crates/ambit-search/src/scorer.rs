@@ -164,3 +164,126 @@ fn rounded_down(value: f64) -> f32 {
         nearest
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Holds the claim where it is sharpest: a row as good as the threshold is not skipped,
+    /// with the f32 score of any kernel, in a scan or in a block.
+    fn assert_reaches_its_own_cut(query: &[f32], row: &[f32]) {
+        for kernels in Kernels::available() {
+            for metric in Metric::ALL {
+                let scorer = Scorer {
+                    kernels,
+                    ..Scorer::new(query, metric)
+                };
+                if scorer.is_undefined() {
+                    continue;
+                }
+                let goodness = scorer.goodness(row);
+                let cut = scorer.cut(goodness.threshold());
+                let (mut scan, mut block) = ([0.0], [0.0]);
+                scorer.scan(row, &mut scan);
+                scorer.scan_block(query, row, &mut block);
+                for score in [scan[0], block[0]] {
+                    let reached = cut.reached(score, kernels.norm(row));
+                    assert!(reached, "{metric} {kernels:?} {score} {goodness:?} {cut:?}");
+                }
+            }
+        }
+    }
+
+    fn scaled(parts: &[(i8, i8)], power: i32) -> Vec<f32> {
+        let element = |(value, shift): &(i8, i8)| {
+            let value = f64::from(*value) + f64::from(*shift) / 1000.0;
+            (value * 2f64.powi(power + i32::from(*shift) / 16)) as f32
+        };
+        parts.iter().map(element).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn a_row_reaches_the_cut_of_its_own_score(
+            query in prop::collection::vec(any::<(i8, i8)>(), 40),
+            row in prop::collection::vec(any::<(i8, i8)>(), 40),
+            dim in 1usize..41,
+            powers in (-150i32..118, -150i32..118),
+        ) {
+            let query = scaled(&query[..dim], powers.0);
+            let near: Vec<f32> = query.iter().map(|element| element.next_up()).collect();
+            assert_reaches_its_own_cut(&query, &near);
+            assert_reaches_its_own_cut(&query, &scaled(&row[..dim], powers.1));
+            assert_reaches_its_own_cut(&query, &scaled(&row[..dim], powers.0));
+        }
+
+        #[test]
+        fn a_row_of_ordinary_size_reaches_the_cut_of_its_own_score(
+            query in prop::collection::vec(-1f32..1.0, 400),
+            row in prop::collection::vec(-1f32..1.0, 400),
+            dim in 1usize..400,
+        ) {
+            assert_reaches_its_own_cut(&query[..dim], &row[..dim]);
+        }
+    }
+
+    #[test]
+    fn a_row_of_any_bits_reaches_the_cut_of_its_own_score() {
+        let query = [1.5, -2.0, 1e-40, 3e38];
+        let strange = [
+            0.0,
+            -0.0,
+            1.0,
+            -1e-45,
+            1e-38,
+            3e38,
+            f32::MIN,
+            f32::INFINITY,
+            f32::NAN,
+        ];
+        for row in 0..9usize.pow(4) {
+            let row = [row, row / 9, row / 81, row / 729].map(|pick| strange[pick % 9]);
+            assert_reaches_its_own_cut(&query, &row);
+            assert_reaches_its_own_cut(&query[..3], &row[..3]);
+            assert_reaches_its_own_cut(&query[2..3], &row[..1]);
+        }
+    }
+
+    #[test]
+    fn a_score_that_overflows_on_the_way_is_not_skipped() {
+        // The product of the first elements is below the range of f32, the sum is not.
+        assert_reaches_its_own_cut(&[1e3, 1.0], &[-4e35, 3e38]);
+        assert_reaches_its_own_cut(&[1e3, 1.0], &[4e35, -3e38]);
+    }
+
+    #[test]
+    fn better_scores_compare_greater_and_nan_is_worst() {
+        use std::cmp::Ordering::{Equal, Greater, Less};
+        let order = |a, b| Goodness(a).compare(Goodness(b));
+        assert_eq!(order(1.0, 0.5), Greater);
+        assert_eq!(order(-0.0, 0.0), Equal);
+        assert_eq!(order(f64::NAN, f64::NEG_INFINITY), Less);
+        assert_eq!(order(f64::NEG_INFINITY, f64::NAN), Greater);
+        assert_eq!(order(f64::NAN, -f64::NAN), Equal);
+    }
+
+    #[test]
+    fn rounding_down_never_rounds_up() {
+        for value in [
+            0.1,
+            -0.1,
+            1e300,
+            -1e300,
+            1e-320,
+            -1e-320,
+            f64::NEG_INFINITY,
+            1e38,
+        ] {
+            assert!(f64::from(rounded_down(value)) <= value, "{value}");
+        }
+        assert_eq!(rounded_down(f64::INFINITY), f32::MAX);
+    }
+}

@@ -16,6 +16,7 @@
 //! kernels.dot_rows(&[0.0, 1.0], &rows, &mut scores);
 //! assert_eq!(scores, [0.0, 0.8]);
 //! ```
+#![deny(unsafe_code)]
 
 pub mod bandwidth;
 pub mod bounds;

@@ -126,6 +126,7 @@ unsafe fn score_group<L: Lanes, T: Term, const R: usize>(
         if at + L::WIDTH <= dim {
             let q0 = L::load(query.add(at));
             for r in 0..R {
+                L::prefetch(rows[r].wrapping_add(at + AHEAD));
                 even[r] = T::accumulate(even[r], q0, L::load(rows[r].add(at)));
             }
             at += L::WIDTH;
@@ -133,6 +134,7 @@ unsafe fn score_group<L: Lanes, T: Term, const R: usize>(
         if at < dim {
             let q0 = L::load_head(query.add(at), dim - at);
             for r in 0..R {
+                L::prefetch(rows[r].wrapping_add(at + AHEAD));
                 odd[r] = T::accumulate(odd[r], q0, L::load_head(rows[r].add(at), dim - at));
             }
         }
