@@ -106,7 +106,7 @@ pub struct Answer {
 
 impl Collection {
     pub(crate) fn new(store: Store, snapshot: Snapshot, name: &str) -> Result<Self> {
-        let table = find_table(&snapshot.tables(), name)?;
+        let table = find_table(&snapshot, name)?;
         let schema = Schema::decode(name, &table.schema)?;
         let view = view_of(&snapshot, table.id)?;
         Ok(Self {

@@ -45,7 +45,7 @@ impl Store {
         let position = (column - vector_column(0)) / 2;
         let bulk = self.engine().bulk(collection.view().id(), column)?;
         let next_id = self.next_id(collection.view())?;
-        let (space, columns) = (space.clone(), 2 + 2 * collection.spaces().len());
+        let (space, columns) = (space.clone(), vector_column(collection.spaces().len()));
         let before = (!collection.is_empty()).then(|| collection.into_view());
         Ok(Import {
             bulk,

@@ -83,6 +83,11 @@ impl Schema {
         self.spaces.iter().position(|one| one.name == space)
     }
 
+    /// Number of columns of the entity table.
+    pub(crate) fn width(&self) -> usize {
+        FIRST_SPACE + 2 * self.spaces.len()
+    }
+
     pub(crate) fn columns(&self) -> Vec<Column> {
         let mut columns = vec![
             Column {

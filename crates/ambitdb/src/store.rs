@@ -193,7 +193,7 @@ impl Store {
 
     /// Gives a collection one more space.
     pub fn create_space(&self, collection: &str, name: &str, kind: SpaceKind) -> Result<()> {
-        let table = find_table(&self.engine().tables(), collection)?;
+        let table = find_table(&self.engine().snapshot(), collection)?;
         let schema = Schema::decode(collection, &table.schema)?;
         if schema.position(name).is_some() {
             return Err(Error::invalid(format!(
@@ -208,12 +208,9 @@ impl Store {
 
     /// Drops a collection with its relations. Versions made before keep it.
     pub fn drop_collection(&self, name: &str) -> Result<()> {
-        let tables = self.engine().tables();
-        let table = find_table(&tables, name)?;
-        if let Some(relations) = tables
-            .iter()
-            .find(|table| table.name == relation_table(name))
-        {
+        let snapshot = self.engine().snapshot();
+        let table = find_table(&snapshot, name)?;
+        if let Some(relations) = snapshot.table_named(&relation_table(name)) {
             self.engine().drop_table(relations.id)?;
         }
         Ok(self.engine().drop_table(table.id)?)
@@ -305,12 +302,7 @@ impl Store {
     /// Table of a collection's relations, made at the first relation.
     fn relations_of(&self, collection: &str) -> Result<TableId> {
         let name = relation_table(collection);
-        if let Some(table) = self
-            .engine()
-            .tables()
-            .iter()
-            .find(|table| table.name == name)
-        {
+        if let Some(table) = self.engine().snapshot().table_named(&name) {
             return Ok(table.id);
         }
         let columns = vec![Column {
@@ -394,7 +386,7 @@ impl<'a> Plan<'a> {
 
     fn target(&mut self, collection: &str) -> Result<&mut Target> {
         if !self.tables.contains_key(collection) {
-            let table = find_table(&self.snapshot.tables(), collection)?;
+            let table = find_table(&self.snapshot, collection)?;
             let view = view_of(&self.snapshot, table.id)?;
             let target = Target {
                 id: table.id,
@@ -426,7 +418,7 @@ impl<'a> Plan<'a> {
             norms.push(target.check_vector(collection, &entity.key, name, vector)?);
         }
         let id = target.id_of(&entity.key)?.0.to_le_bytes();
-        let mut cells: Vec<Option<&[u8]>> = vec![None; target.schema.columns().len()];
+        let mut cells: Vec<Option<&[u8]>> = vec![None; target.schema.width()];
         cells[crate::schema::BODY] = Some(&body);
         cells[ID] = Some(&id);
         for ((name, vector), (_, norm)) in entity.embeddings.iter().zip(&norms) {
@@ -507,21 +499,20 @@ pub(crate) fn read_id(bytes: &[u8]) -> EntityId {
 }
 
 /// The table of a collection, or an error that names the nearest one.
-pub(crate) fn find_table(tables: &[TableInfo], collection: &str) -> Result<TableInfo> {
-    if let Some(table) = tables.iter().find(|table| table.name == collection)
-        && !is_relation_table(collection)
+pub(crate) fn find_table(snapshot: &Snapshot, collection: &str) -> Result<TableInfo> {
+    if !is_relation_table(collection)
+        && let Some(table) = snapshot.table_named(collection)
     {
-        return Ok(table.clone());
+        return Ok(table);
     }
+    let tables = snapshot.tables();
     let names = tables.iter().map(|table| table.name.as_str());
     let names = names.filter(|name| !is_relation_table(name));
     let hint = nearest(collection, names).map_or_else(
         || "; the store has none yet".to_owned(),
         |name| format!("; did you mean {name}?"),
     );
-    Err(Error::not_found(format!(
-        "there is no collection {collection}{hint}"
-    )))
+    Err(Error::not_found(format!("there is no collection {collection}{hint}")))
 }
 
 /// The error for a space that a collection does not have.

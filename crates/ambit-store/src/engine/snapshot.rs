@@ -29,6 +29,12 @@ impl Snapshot {
             .collect()
     }
 
+    /// The table of this name.
+    pub fn table_named(&self, name: &str) -> Option<TableInfo> {
+        let mut tables = self.published.tables.values();
+        tables.find(|table| table.name == name).map(|table| table.info())
+    }
+
     /// Opens a table; `None` where there is none of this id.
     ///
     /// # Cost
