@@ -149,10 +149,10 @@ impl Journal {
         next.apply_all(edits).map_err(refused)?;
         let retired = self.retire(&next);
         next.apply_all(&retired).map_err(refused)?;
-        if self.bugs.has(SeededBug::RecycleBeforeManifest) {
-            self.recycle_early(&retired)?;
-        }
         let edits = [edits, &retired].concat();
+        if self.bugs.has(SeededBug::RecycleBeforeManifest) {
+            self.recycle_early(&edits)?;
+        }
         let written = self.write(&mut next, &edits);
         self.settle(written)?;
         self.state = next;
@@ -265,13 +265,13 @@ impl Journal {
 
     /// The planted fault: prepares a log file for its next life before the record that frees
     /// it is durable.
-    fn recycle_early(&self, retired: &[Edit]) -> Result<(), StoreError> {
-        for edit in retired {
+    fn recycle_early(&self, edits: &[Edit]) -> Result<(), StoreError> {
+        for edit in edits {
             if let Edit::FreeLog { id } = edit
                 && let Some(log) = self.state.logs.iter().find(|log| log.id == *id)
                 && let Reopened::Whole(file) = wal::reopen(&*self.vfs, log)?
             {
-                wal::wipe(&*file, *id, (0, ALIGN))?;
+                wal::wipe(&*file, *id, (0, log.len))?;
             }
         }
         Ok(())

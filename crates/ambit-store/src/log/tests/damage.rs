@@ -290,3 +290,14 @@ fn random_bytes_in_any_file_never_panic() {
         let _ = answer(&image);
     }
 }
+
+#[cfg(feature = "seeded-bugs")]
+#[test]
+fn a_wrong_tail_rule_loses_frames_that_the_right_one_reports() {
+    let sim = closed(6);
+    let image = spoil(&sim, &only(&sim, "log"), |bytes| bytes[40] ^= 1);
+    assert_eq!(recovered(&image).err().unwrap().kind(), ErrorKind::Corrupt);
+    let bug = Bugs::plant(crate::bugs::SeededBug::WrongTailRule);
+    let found = recover(&vfs(&image), &Geometry::SMALL, bug).unwrap();
+    assert_eq!(found.last_seq(), 0);
+}

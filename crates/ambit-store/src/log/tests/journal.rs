@@ -261,3 +261,41 @@ fn closing_promises_every_frame() {
     let found = recovered(&sim).unwrap();
     assert_eq!((found.last_seq(), found.is_outdated().unwrap()), (2, false));
 }
+
+#[test]
+fn what_was_recovered_can_be_replayed_after_going_on_from_it() {
+    let sim = SimFs::new();
+    let mut journal = create(&sim);
+    for round in 0..6u8 {
+        for index in 0..10u8 {
+            write(&mut journal, &[round ^ index; 700]);
+        }
+        if round % 2 == 0 {
+            journal.commit(&[seal(&journal)]).unwrap();
+        }
+        drop(journal);
+        let found = recovered(&sim).unwrap();
+        let before = frames(&found).unwrap();
+        journal = Journal::resume(vfs(&sim), Geometry::SMALL, &found, Bugs::NONE).unwrap();
+        assert_eq!(frames(&found).unwrap(), before);
+        assert_eq!(frames(&recovered(&sim).unwrap()).unwrap(), before);
+        assert!(journal.state().logs.len() + journal.state().free_logs.len() <= 5);
+    }
+}
+
+#[test]
+fn opening_again_and_again_after_kills_keeps_the_number_of_files() {
+    let sim = SimFs::new();
+    let mut journal = create(&sim);
+    for _ in 0..30 {
+        write(&mut journal, b"a little");
+        drop(journal);
+        journal = reopen(&sim);
+    }
+    let logs = sim
+        .files()
+        .iter()
+        .filter(|(name, _)| name.starts_with("log-"))
+        .count();
+    assert_eq!((logs, journal.durable_seq()), (3, 30));
+}
