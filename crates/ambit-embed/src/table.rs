@@ -87,8 +87,7 @@ impl Rows {
         let mut factors = Vec::with_capacity(rows);
         for (weight, scale) in floats(&file[weights]).zip(floats(&file[scales])) {
             let factor = weight * scale;
-            // NaN fails the comparison too.
-            if !(factor.abs() <= MAX_FACTOR) {
+            if factor.is_nan() || factor.abs() > MAX_FACTOR {
                 let what = format!(
                     "row {}: weight {weight} x scale {scale}, expected at most {MAX_FACTOR:e}",
                     factors.len()
