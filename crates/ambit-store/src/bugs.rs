@@ -37,7 +37,7 @@ pub enum SeededBug {
     ReuseFileId,
     /// A seal forgets the rows that it deletes in older segments.
     SealLosesTombstones,
-    /// A seal says that it covers one frame more than it does.
+    /// A seal says that it covers the newest row, which it leaves out.
     SealCoversTooMuch,
     /// A rollback leaves the memtable's rows to be replayed.
     RollbackKeepsLog,

@@ -13,7 +13,7 @@ use crate::bugs::SeededBug;
 use crate::error::{ErrorKind, StoreError};
 use crate::host::Host;
 use crate::log::{Edit, Journal, Recovered, SegmentMeta, State, TableId, recover};
-use crate::segment::{SegmentWriter, Windows};
+use crate::segment::{SegmentWriter, Windows, segment_name, temporary_name};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock, lock};
 use crate::vfs::{FileLock, LockKind, OpenMode, Vfs, read_exact_at, write_all_at};
 
@@ -168,8 +168,7 @@ impl Engine {
                 edits.push(Edit::AddSegment { table: id, segment });
             }
         }
-        let covered = u64::from(self.options.bugs.has(SeededBug::SealCoversTooMuch));
-        let seq = writer.journal.durable_seq() + covered;
+        let seq = writer.journal.durable_seq();
         self.commit_sealed(writer, edits, seq)?;
         self.publish_state(writer.journal.state(), &published, fresh);
         Ok(())
@@ -193,22 +192,36 @@ impl Engine {
         journal: &mut Journal,
         edits: &[Edit],
     ) -> Result<(), StoreError> {
-        journal.commit(edits)?;
+        let added: Vec<u64> = edits.iter().flat_map(added_segments).collect();
+        if self.options.bugs.has(SeededBug::ManifestBeforeRename) {
+            self.commit_unnamed(journal, edits, &added)?;
+        } else {
+            journal.commit(edits)?;
+        }
         let mut in_flight = lock(&self.in_flight);
-        for edit in edits {
-            match edit {
-                Edit::AddSegment { segment, .. } => {
-                    in_flight.remove(&segment.id);
-                }
-                Edit::ReplaceSegments { add, .. } => {
-                    add.iter().for_each(|segment| {
-                        in_flight.remove(&segment.id);
-                    });
-                }
-                _ => {}
-            }
+        for id in added {
+            in_flight.remove(&id);
         }
         Ok(())
+    }
+
+    /// The planted fault: the segments get their names after the manifest has named them.
+    fn commit_unnamed(
+        &self,
+        journal: &mut Journal,
+        edits: &[Edit],
+        added: &[u64],
+    ) -> Result<(), StoreError> {
+        let vfs = &self.shelf.vfs;
+        let failed = |error| StoreError::io("rename", "a segment", error);
+        for &id in added {
+            vfs.rename(&segment_name(id), &temporary_name(id)).map_err(failed)?;
+        }
+        journal.commit(edits)?;
+        for &id in added {
+            vfs.rename(&temporary_name(id), &segment_name(id)).map_err(failed)?;
+        }
+        vfs.sync_dir().map_err(failed)
     }
 
     /// A writer for a new segment, its id marked as in flight.
@@ -234,7 +247,10 @@ impl Engine {
         table: &TableState,
     ) -> Result<Option<SegmentMeta>, StoreError> {
         let sealed = published.memtable.with_rows(table.id, |rows| {
-            let alive = AliveRows::new(rows);
+            let mut alive = AliveRows::new(rows);
+            if self.options.bugs.has(SeededBug::SealCoversTooMuch) {
+                alive.forget_last();
+            }
             let mut kills: Vec<SealedRow> = rows.kills().collect();
             if alive.len() == 0 && kills.is_empty() {
                 return Ok(None);
@@ -313,6 +329,15 @@ impl Engine {
     /// Has the engine published anything since it was opened?
     pub fn tick(&self) -> u64 {
         self.visible.load(Ordering::Acquire)
+    }
+}
+
+/// Ids of the segments that an edit adds.
+fn added_segments(edit: &Edit) -> Vec<u64> {
+    match edit {
+        Edit::AddSegment { segment, .. } => vec![segment.id],
+        Edit::ReplaceSegments { add, .. } => add.iter().map(|segment| segment.id).collect(),
+        _ => Vec::new(),
     }
 }
 
