@@ -35,10 +35,7 @@ impl Default for Batch {
 impl Batch {
     /// An empty batch.
     pub fn new() -> Self {
-        Self {
-            bytes: vec![0; 4],
-            count: 0,
-        }
+        Self { bytes: vec![0; 4], count: 0 }
     }
 
     /// Puts a row: replaces what `key` had. `cells`: one per column of the table; missing
@@ -93,15 +90,8 @@ impl Batch {
 /// One decoded operation.
 #[derive(Debug, Clone)]
 pub(super) enum Op<'a> {
-    Put {
-        table: TableId,
-        key: &'a [u8],
-        cells: Vec<Option<&'a [u8]>>,
-    },
-    Delete {
-        table: TableId,
-        key: &'a [u8],
-    },
+    Put { table: TableId, key: &'a [u8], cells: Vec<Option<&'a [u8]>> },
+    Delete { table: TableId, key: &'a [u8] },
 }
 
 impl<'a> Op<'a> {
@@ -147,11 +137,7 @@ impl<'a> Op<'a> {
                     "table {table_name}, column {}: a cell of {} bytes; {} {expected} bytes",
                     column.name,
                     cell.len(),
-                    if column.layout == CellLayout::Var {
-                        "at most"
-                    } else {
-                        "it has exactly"
-                    },
+                    if column.layout == CellLayout::Var { "at most" } else { "it has exactly" },
                 )));
             }
         }
@@ -196,10 +182,7 @@ fn decode_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, WireError> {
         PUT => {
             let count = reader.u32("a cell count")? as usize;
             if count > MAX_COLUMNS {
-                return Err(WireError {
-                    offset,
-                    expected: "at most 256 cells",
-                });
+                return Err(WireError { offset, expected: "at most 256 cells" });
             }
             let mut cells = Vec::with_capacity(count);
             for _ in 0..count {
@@ -207,20 +190,14 @@ fn decode_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, WireError> {
                     0 => None,
                     1 => Some(reader.bytes("a cell")?),
                     _ => {
-                        return Err(WireError {
-                            offset,
-                            expected: "presence 0 or 1",
-                        });
+                        return Err(WireError { offset, expected: "presence 0 or 1" });
                     }
                 });
             }
             Ok(Op::Put { table, key, cells })
         }
         DELETE => Ok(Op::Delete { table, key }),
-        _ => Err(WireError {
-            offset,
-            expected: "operation 1 or 2",
-        }),
+        _ => Err(WireError { offset, expected: "operation 1 or 2" }),
     }
 }
 

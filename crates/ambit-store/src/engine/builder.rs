@@ -27,10 +27,12 @@ pub(super) struct AliveRows<'a> {
 
 impl<'a> AliveRows<'a> {
     pub(super) fn new(rows: &'a MemRows) -> Self {
-        Self {
-            alive: rows.alive(),
-            rows,
-        }
+        Self { alive: rows.alive(), rows }
+    }
+
+    /// Leaves the newest row out: a planted fault.
+    pub(super) fn forget_last(&mut self) {
+        self.alive.pop();
     }
 }
 
@@ -59,19 +61,14 @@ pub(super) fn write_rows(
 ) -> Result<(), StoreError> {
     let rows = source.len();
     let _scratch = account.reserve(Bytes::of(rows * 16))?;
-    write_offsets(
-        writer,
-        "key.off",
-        (0..rows).map(|row| source.key(row).len() as u64),
-    )?;
+    write_offsets(writer, "key.off", (0..rows).map(|row| source.key(row).len() as u64))?;
     writer.begin("key.bytes", 1)?;
     for row in 0..rows {
         writer.write(source.key(row))?;
     }
     writer.end()?;
-    let mut index: Vec<(u64, u32)> = (0..rows)
-        .map(|row| (key_hash(source.key(row)), row as u32))
-        .collect();
+    let mut index: Vec<(u64, u32)> =
+        (0..rows).map(|row| (key_hash(source.key(row)), row as u32)).collect();
     index.sort_unstable();
     write_index(writer, &index)?;
     write_kills(writer, kills)?;

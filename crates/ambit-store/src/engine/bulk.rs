@@ -59,9 +59,7 @@ impl Engine {
                 committed: 0,
                 segments: 0,
             }),
-            _ => Err(StoreError::invalid(format!(
-                "column {streamed} is not of a fixed stride"
-            ))),
+            _ => Err(StoreError::invalid(format!("column {streamed} is not of a fixed stride"))),
         }
     }
 }
@@ -124,16 +122,11 @@ impl BulkWriter<'_> {
         };
         let mut segment = self.engine.new_segment(&mut writer.journal)?;
         let CellLayout::Fixed(stride) = self.columns[self.streamed].layout else {
-            return Err(StoreError::invalid(
-                "the streamed column is not of a fixed stride",
-            ));
+            return Err(StoreError::invalid("the streamed column is not of a fixed stride"));
         };
         segment.begin(&format!("c{}.data", self.streamed), stride)?;
         let charge = self.engine.account.child("bulk").reserve(Bytes::ZERO)?;
-        Ok(OpenSegment {
-            writer: segment,
-            rows: RowBuffer::new(self.columns.len(), charge),
-        })
+        Ok(OpenSegment { writer: segment, rows: RowBuffer::new(self.columns.len(), charge) })
     }
 
     /// Rows that are durable.
@@ -194,13 +187,9 @@ impl Engine {
         }
         let published = self.published();
         let loaded = table_of(&published, bulk.table)?.load(&self.shelf)?;
-        let _scratch = self
-            .account
-            .child("bulk")
-            .reserve(Bytes::of(rows.len() * 16))?;
-        let mut index: Vec<(u64, u32)> = (0..rows.len())
-            .map(|row| (key_hash(rows.key(row)), row as u32))
-            .collect();
+        let _scratch = self.account.child("bulk").reserve(Bytes::of(rows.len() * 16))?;
+        let mut index: Vec<(u64, u32)> =
+            (0..rows.len()).map(|row| (key_hash(rows.key(row)), row as u32)).collect();
         index.sort_unstable();
         refuse_repeats(rows, &index)?;
         let kills = replaced_rows(&loaded, rows, &index)?;
@@ -209,10 +198,7 @@ impl Engine {
         let skip = Some(bulk.streamed);
         write_rows(&mut segment, rows, &bulk.columns, skip, &kills, &account)?;
         let meta = segment.finish(rows.len() as u32)?;
-        let edit = Edit::AddSegment {
-            table: bulk.table,
-            segment: meta,
-        };
+        let edit = Edit::AddSegment { table: bulk.table, segment: meta };
         self.commit_edits(&mut held.journal, &[edit])?;
         let memtable = published.memtable.clone();
         self.publish_state(held.journal.state(), &published, memtable);
@@ -222,9 +208,7 @@ impl Engine {
 
 fn refuse_repeats(rows: &RowBuffer, index: &[(u64, u32)]) -> Result<(), StoreError> {
     for (at, &(hash, row)) in index.iter().enumerate() {
-        let same = index[at + 1..]
-            .iter()
-            .take_while(|&&(other, _)| other == hash);
+        let same = index[at + 1..].iter().take_while(|&&(other, _)| other == hash);
         for &(_, other) in same {
             let key = rows.key(row as usize);
             if key == rows.key(other as usize) {
@@ -251,10 +235,7 @@ fn replaced_rows(
         for (new_row, old_row) in matches {
             if !old.dead.contains(old_row) && *old.part.key(old_row)? == *rows.key(new_row as usize)
             {
-                kills.push(SealedRow {
-                    segment: old.part.id(),
-                    row: old_row,
-                });
+                kills.push(SealedRow { segment: old.part.id(), row: old_row });
             }
         }
     }
@@ -275,9 +256,7 @@ fn join_hashes(
             while next < index.len() && index[next].0 < hash {
                 next += 1;
             }
-            let same = index[next..]
-                .iter()
-                .take_while(|&&(other, _)| other == hash);
+            let same = index[next..].iter().take_while(|&&(other, _)| other == hash);
             matches.extend(same.map(|&(_, new_row)| (new_row, row)));
         })?;
         start = start.saturating_add(STEP);
@@ -328,11 +307,7 @@ impl Cells {
 impl RowBuffer {
     fn new(columns: usize, charge: Reservation) -> Self {
         let columns = (0..columns).map(|_| Cells::default()).collect();
-        Self {
-            keys: Cells::default(),
-            columns,
-            charge,
-        }
+        Self { keys: Cells::default(), columns, charge }
     }
 
     fn push(

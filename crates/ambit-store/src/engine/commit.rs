@@ -84,15 +84,9 @@ impl Engine {
     /// One fsync for all batches that wait at the same time; a look-up per key.
     pub fn write(&self, batch: Batch) -> Result<Ack, StoreError> {
         if batch.is_empty() {
-            return Ok(Ack {
-                seq: 0,
-                durable: true,
-            });
+            return Ok(Ack { seq: 0, durable: true });
         }
-        let ticket = Arc::new(Ticket {
-            batch,
-            outcome: Mutex::default(),
-        });
+        let ticket = Arc::new(Ticket { batch, outcome: Mutex::default() });
         lock(&self.queue).push_back(Arc::clone(&ticket));
         let mut guard = lock(&self.writer);
         loop {
@@ -121,27 +115,16 @@ impl Engine {
         let published = self.published();
         // Read after the pointer: what is visible at this tick is in this picture.
         let tick = self.visible.load(Ordering::Acquire);
-        Snapshot {
-            shelf: Arc::clone(&self.shelf),
-            published,
-            tick,
-        }
+        Snapshot { shelf: Arc::clone(&self.shelf), published, tick }
     }
 
     pub(super) fn published(&self) -> Arc<Published> {
-        Arc::clone(
-            &self
-                .published
-                .read()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
-        )
+        Arc::clone(&self.published.read().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     pub(super) fn publish(&self, published: Published) {
-        *self
-            .published
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(published);
+        *self.published.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            Arc::new(published);
     }
 
     /// The writer's lock; refused where the store was opened for reading.
@@ -164,11 +147,7 @@ impl Engine {
         }
         let mut admitted: Vec<Admitted> = Vec::new();
         let mut bytes = 0;
-        let limit = self
-            .options
-            .geometry
-            .group
-            .min(writer.journal.max_payload());
+        let limit = self.options.geometry.group.min(writer.journal.max_payload());
         loop {
             let Some(ticket) = lock(&self.queue).pop_front() else {
                 break;
@@ -181,11 +160,7 @@ impl Engine {
             match self.admit(writer, &ticket) {
                 Ok((kills, cost)) => {
                     bytes += len;
-                    admitted.push(Admitted {
-                        ticket,
-                        kills,
-                        cost,
-                    });
+                    admitted.push(Admitted { ticket, kills, cost });
                 }
                 // Make room with nothing half done: commit what is admitted, come again.
                 Err(error) if error.kind() == ErrorKind::OverBudget && !admitted.is_empty() => {
@@ -239,20 +214,12 @@ impl Engine {
         let mut cost = 0;
         each_op(batch.as_bytes(), &mut |op| {
             let table = published.tables.get(&op.table()).ok_or_else(|| {
-                StoreError::new(
-                    ErrorKind::NotFound,
-                    format!("there is no table {}", op.table()),
-                )
+                StoreError::new(ErrorKind::NotFound, format!("there is no table {}", op.table()))
             })?;
             op.check(&table.name, &table.columns)?;
             cost += Memtable::cost(&op);
             let loaded = table.load(&self.shelf)?;
-            kills.push(sealed_row_of(
-                &loaded,
-                &published.memtable,
-                table.id,
-                op.key(),
-            )?);
+            kills.push(sealed_row_of(&loaded, &published.memtable, table.id, op.key())?);
             Ok(())
         })?;
         published.memtable.reserve(cost)?;
@@ -279,9 +246,8 @@ impl Engine {
                 let mut first = Some(error);
                 for batch in admitted {
                     memtable.unreserve(batch.cost);
-                    let error = first
-                        .take()
-                        .unwrap_or_else(|| StoreError::new(kind, message.clone()));
+                    let error =
+                        first.take().unwrap_or_else(|| StoreError::new(kind, message.clone()));
                     *lock(&batch.ticket.outcome) = Some(Err(error));
                 }
             }
@@ -318,10 +284,7 @@ impl Engine {
             self.flush_pending(writer)?;
             return Ok(Ack { seq, durable: true });
         }
-        Ok(Ack {
-            seq,
-            durable: false,
-        })
+        Ok(Ack { seq, durable: false })
     }
 
     fn append_synced(&self, journal: &mut Journal, payload: &[u8]) -> Result<u64, StoreError> {

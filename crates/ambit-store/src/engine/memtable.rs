@@ -71,28 +71,21 @@ impl Memtable {
     /// Bytes that applying `op` will take.
     pub(super) fn cost(op: &Op<'_>) -> usize {
         let cells = match op {
-            Op::Put { cells, .. } => cells
-                .iter()
-                .flatten()
-                .map(|cell| 2 * cell.len() + CELL_OVERHEAD)
-                .sum(),
+            Op::Put { cells, .. } => {
+                cells.iter().flatten().map(|cell| 2 * cell.len() + CELL_OVERHEAD).sum()
+            }
             Op::Delete { .. } => 0,
         };
         op.key().len() + ROW_OVERHEAD + KILL_OVERHEAD + cells
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<TableId, MemRows>> {
-        self.tables
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.tables.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Applies one operation at `seq`; `kill` is the row it replaces in a segment.
     pub(super) fn apply(&self, seq: u64, columns: &[Column], op: &Op<'_>, kill: Option<SealedRow>) {
-        let mut tables = self
-            .tables
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut tables = self.tables.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         tables
             .entry(op.table())
             .or_insert_with(|| MemRows::new(columns))
@@ -101,9 +94,7 @@ impl Memtable {
 
     /// Has `key` been written or deleted here? Then no segment holds it live.
     pub(super) fn has_touched(&self, table: TableId, key: &[u8]) -> bool {
-        self.read()
-            .get(&table)
-            .is_some_and(|rows| rows.latest.contains_key(key))
+        self.read().get(&table).is_some_and(|rows| rows.latest.contains_key(key))
     }
 
     /// Row of `key` that a reader at `seq` sees.
@@ -130,37 +121,25 @@ impl Memtable {
 
     /// Rows ever written here, dead ones included.
     pub(super) fn rows(&self, table: TableId) -> u32 {
-        self.read()
-            .get(&table)
-            .map_or(0, |rows| rows.rows.len() as u32)
+        self.read().get(&table).map_or(0, |rows| rows.rows.len() as u32)
     }
 
     /// Key of a row.
     pub(super) fn key(&self, table: TableId, row: u32) -> Option<Arc<[u8]>> {
-        self.read()
-            .get(&table)?
-            .rows
-            .get(row as usize)
-            .map(|row| Arc::clone(&row.key))
+        self.read().get(&table)?.rows.get(row as usize).map(|row| Arc::clone(&row.key))
     }
 
     /// Cell of a row, copied.
     pub(super) fn cell(&self, table: TableId, row: u32, column: usize) -> Option<Vec<u8>> {
-        self.read()
-            .get(&table)?
-            .cell(row, column)
-            .map(<[u8]>::to_vec)
+        self.read().get(&table)?.cell(row, column).map(<[u8]>::to_vec)
     }
 
     /// Rows of `segment` that are dead to a reader at `seq`, because of this memtable.
     pub(super) fn kills(&self, table: TableId, segment: u64, seq: u64) -> Option<RoaringBitmap> {
         let tables = self.read();
         let kills = tables.get(&table)?.kills.get(&segment)?;
-        let bitmap: RoaringBitmap = kills
-            .iter()
-            .filter(|&(_, &at)| at <= seq)
-            .map(|(&row, _)| row)
-            .collect();
+        let bitmap: RoaringBitmap =
+            kills.iter().filter(|&(_, &at)| at <= seq).map(|(&row, _)| row).collect();
         (!bitmap.is_empty()).then_some(bitmap)
     }
 
@@ -170,9 +149,7 @@ impl Memtable {
         let Some(rows) = tables.get(&table) else {
             return false;
         };
-        segments
-            .iter()
-            .any(|segment| rows.kills.contains_key(segment))
+        segments.iter().any(|segment| rows.kills.contains_key(segment))
     }
 
     /// Tables that have rows or kills here.
@@ -192,13 +169,12 @@ impl Memtable {
 
     /// Scan blocks of a fixed column.
     pub(super) fn fixed_blocks(&self, table: TableId, column: usize) -> usize {
-        self.read()
-            .get(&table)
-            .and_then(|rows| rows.columns.get(column))
-            .map_or(0, |column| match column {
+        self.read().get(&table).and_then(|rows| rows.columns.get(column)).map_or(0, |column| {
+            match column {
                 MemColumn::Fixed(fixed) => fixed.chunks.len(),
                 MemColumn::Var(_) => 0,
-            })
+            }
+        })
     }
 
     /// Calls `f` with block `block` of some fixed columns, as a reader at `seq` sees it.
@@ -247,11 +223,7 @@ impl Memtable {
             ));
         }
         let cells: Vec<&[u8]> = held.iter().map(|(_, chunk)| chunk.as_slice()).collect();
-        f(FixedBlock {
-            rows: RowList::List(list),
-            cells: &cells,
-            dead: dead.as_option(),
-        });
+        f(FixedBlock { rows: RowList::List(list), cells: &cells, dead: dead.as_option() });
         Ok(())
     }
 }
@@ -319,11 +291,7 @@ impl MemRows {
             record.dead = seq;
         }
         if let Some(sealed) = kill {
-            self.kills
-                .entry(sealed.segment)
-                .or_default()
-                .entry(sealed.row)
-                .or_insert(seq);
+            self.kills.entry(sealed.segment).or_default().entry(sealed.row).or_insert(seq);
         }
         let key: Arc<[u8]> = op.key().into();
         let row = self.rows.len() as u32;
@@ -332,12 +300,7 @@ impl MemRows {
             // A delete leaves a row that nobody ever sees, so that the key counts as touched.
             Op::Delete { .. } => seq,
         };
-        self.rows.push(MemRow {
-            key: Arc::clone(&key),
-            born: seq,
-            dead,
-            older,
-        });
+        self.rows.push(MemRow { key: Arc::clone(&key), born: seq, dead, older });
         self.latest.insert(key, row);
         if let Op::Put { cells, .. } = op {
             for column in &columns[self.columns.len().min(columns.len())..] {
@@ -354,10 +317,7 @@ impl MemRows {
     /// Row numbers that are alive now.
     pub(super) fn alive(&self) -> Vec<u32> {
         let numbered = (0u32..).zip(&self.rows);
-        numbered
-            .filter(|(_, row)| row.dead == ALIVE)
-            .map(|(number, _)| number)
-            .collect()
+        numbered.filter(|(_, row)| row.dead == ALIVE).map(|(number, _)| number).collect()
     }
 
     /// Key of `row`.

@@ -84,10 +84,7 @@ impl Engine {
             None => match self.begin_merge()? {
                 Some(job) => job,
                 None => {
-                    return Ok(MergeProgress {
-                        done: true,
-                        ..MergeProgress::default()
-                    });
+                    return Ok(MergeProgress { done: true, ..MergeProgress::default() });
                 }
             },
         };
@@ -96,19 +93,12 @@ impl Engine {
         match outcome {
             Ok((rows, false)) => {
                 *slot = Some(job);
-                Ok(MergeProgress {
-                    rows,
-                    ..MergeProgress::default()
-                })
+                Ok(MergeProgress { rows, ..MergeProgress::default() })
             }
             Ok((rows, true)) => {
                 let replaced = self.finish_merge(job);
                 lock(&self.in_flight).remove(&id);
-                Ok(MergeProgress {
-                    rows,
-                    replaced: replaced?,
-                    done: false,
-                })
+                Ok(MergeProgress { rows, replaced: replaced?, done: false })
             }
             Err(error) => {
                 lock(&self.in_flight).remove(&id);
@@ -157,12 +147,8 @@ impl Engine {
         }
         for part in &loaded.parts {
             let rows = u64::from(part.part.rows());
-            let is_idle = rows == 0
-                && !part
-                    .part
-                    .kills()?
-                    .iter()
-                    .any(|kill| names(segments, kill.segment));
+            let is_idle =
+                rows == 0 && !part.part.kills()?.iter().any(|kill| names(segments, kill.segment));
             if is_idle || (rows > 0 && part.dead.len() * 4 >= rows) {
                 return Ok(Some(vec![part.clone()]));
             }
@@ -188,8 +174,7 @@ impl Engine {
             for &id in &remove {
                 let name = segment_name(id);
                 let vfs = &self.shelf.vfs;
-                vfs.unlink(&name)
-                    .map_err(|error| StoreError::io("delete", &name, error))?;
+                vfs.unlink(&name).map_err(|error| StoreError::io("delete", &name, error))?;
             }
         }
         let add = if job.rows == 0 && kills.is_empty() {
@@ -199,11 +184,7 @@ impl Engine {
             vec![job.writer.finish(job.rows)?]
         };
         let replaced = remove.len();
-        let edit = Edit::ReplaceSegments {
-            table: job.table,
-            remove,
-            add,
-        };
+        let edit = Edit::ReplaceSegments { table: job.table, remove, add };
         self.commit_edits(&mut writer.journal, &[edit])?;
         self.after_merge(writer, &published);
         Ok(replaced)
@@ -240,23 +221,16 @@ impl Engine {
         }
         let loaded = table.load(&self.shelf)?;
         for (source, &base) in job.sources.iter().zip(&job.bases) {
-            let now = loaded
-                .parts
-                .iter()
-                .find(|part| part.part.id() == source.part.id());
+            let now = loaded.parts.iter().find(|part| part.part.id() == source.part.id());
             let Some(now) = now else { return Ok(None) };
             // After a rollback, rows that this merge left out may be alive again.
             if !source.dead.is_subset(&now.dead) {
                 return Ok(None);
             }
-            kills.extend(
-                (&*now.dead - &*source.dead)
-                    .into_iter()
-                    .map(|row| SealedRow {
-                        segment: job.writer.id(),
-                        row: base + live_rank(&source.dead, row),
-                    }),
-            );
+            kills.extend((&*now.dead - &*source.dead).into_iter().map(|row| SealedRow {
+                segment: job.writer.id(),
+                row: base + live_rank(&source.dead, row),
+            }));
         }
         Ok(Some(kills))
     }
@@ -451,20 +425,13 @@ impl MergeJob {
     fn head(&self, index: usize) -> Result<Option<(u64, u32)>, StoreError> {
         let mut head = None;
         let at = self.cursor.heads[index];
-        self.sources[index]
-            .part
-            .hashes(at, 1, &mut |hash, row| head = Some((hash, row)))?;
+        self.sources[index].part.hashes(at, 1, &mut |hash, row| head = Some((hash, row)))?;
         Ok(head)
     }
 }
 
 fn tasks(columns: &[Column], sources: &[LoadedPart]) -> Vec<Task> {
-    let mut tasks = vec![
-        Task::KeyOffsets,
-        Task::KeyBytes,
-        Task::Hashes,
-        Task::HashRows,
-    ];
+    let mut tasks = vec![Task::KeyOffsets, Task::KeyBytes, Task::Hashes, Task::HashRows];
     for (column, layout) in columns.iter().map(|column| column.layout).enumerate() {
         if sources.iter().all(|source| source.part.is_absent(column)) {
             continue;

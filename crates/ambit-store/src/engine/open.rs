@@ -50,20 +50,12 @@ impl Engine {
         };
         let account = budget.account("store", Priority::Write);
         let journal = match (&recovered, options.access) {
-            (Some(recovered), Access::Write) => Some(Journal::resume(
-                Arc::clone(&vfs),
-                options.geometry,
-                recovered,
-                options.bugs,
-            )?),
+            (Some(recovered), Access::Write) => {
+                Some(Journal::resume(Arc::clone(&vfs), options.geometry, recovered, options.bugs)?)
+            }
             (None, Access::Write) => {
                 let id = u128::from(host.random_u64()) << 64 | u128::from(host.random_u64());
-                Some(Journal::create(
-                    Arc::clone(&vfs),
-                    options.geometry,
-                    id,
-                    options.bugs,
-                )?)
+                Some(Journal::create(Arc::clone(&vfs), options.geometry, id, options.bugs)?)
             }
             (Some(_), Access::Read) => None,
             (None, Access::Read) => {
@@ -100,9 +92,7 @@ impl Engine {
             open: Mutex::default(),
         };
         let memtable = Arc::new(Memtable::new(&account.child("memtable"))?);
-        let tables = journal
-            .as_ref()
-            .map(|journal| journal.state().tables.clone());
+        let tables = journal.as_ref().map(|journal| journal.state().tables.clone());
         let published = Published::new(&tables.unwrap_or_default(), memtable);
         let flushed_micros = host.unix_micros();
         Ok(Self {
@@ -309,16 +299,12 @@ impl Engine {
 
     /// Sequence number of the newest frame that is on disk.
     pub fn durable_seq(&self) -> Option<u64> {
-        lock(&self.writer)
-            .as_ref()
-            .map(|writer| writer.journal.durable_seq())
+        lock(&self.writer).as_ref().map(|writer| writer.journal.durable_seq())
     }
 
     /// Identity of the store; `None` where it was opened for reading.
     pub fn store_id(&self) -> Option<u128> {
-        lock(&self.writer)
-            .as_ref()
-            .map(|writer| writer.journal.state().store_id)
+        lock(&self.writer).as_ref().map(|writer| writer.journal.state().store_id)
     }
 
     /// Charged bytes of the mapping windows.
@@ -382,9 +368,7 @@ fn read_holder(vfs: &dyn Vfs) -> Option<String> {
     let line = std::str::from_utf8(&line).ok()?.trim_end();
     let (pid, micros) = line.strip_prefix("pid ")?.split_once(" started ")?;
     let seconds = micros.parse::<u64>().ok()? / 1_000_000;
-    Some(format!(
-        "process {pid} (started {seconds} s after 1970-01-01 UTC)"
-    ))
+    Some(format!("process {pid} (started {seconds} s after 1970-01-01 UTC)"))
 }
 
 /// Names a table among the live ones.

@@ -39,14 +39,10 @@ impl Engine {
 
     pub(super) fn reclaim_locked(&self, state: &State) -> Result<Reclaimed, StoreError> {
         let vfs = &self.shelf.vfs;
-        let mut named = named_segments(
-            state,
-            self.options.bugs.has(SeededBug::ReclaimIgnoresVersions),
-        );
+        let mut named =
+            named_segments(state, self.options.bugs.has(SeededBug::ReclaimIgnoresVersions));
         named.extend(lock(&self.in_flight).iter());
-        let names = vfs
-            .list()
-            .map_err(|error| StoreError::io("list", "the store", error))?;
+        let names = vfs.list().map_err(|error| StoreError::io("list", "the store", error))?;
         let mut reclaimed = Reclaimed::default();
         for name in names {
             let Some(FileName::Segment(id)) = FileName::parse(&name) else {
@@ -55,18 +51,13 @@ impl Engine {
             if named.contains(&id) {
                 continue;
             }
-            let len = vfs
-                .open(&name, OpenMode::Read)
-                .and_then(|file| file.len())
-                .unwrap_or(0);
-            vfs.unlink(&name)
-                .map_err(|error| StoreError::io("delete", &name, error))?;
+            let len = vfs.open(&name, OpenMode::Read).and_then(|file| file.len()).unwrap_or(0);
+            vfs.unlink(&name).map_err(|error| StoreError::io("delete", &name, error))?;
             reclaimed.files += 1;
             reclaimed.bytes = Bytes::new(reclaimed.bytes.get() + len);
         }
         if reclaimed.files > 0 {
-            vfs.sync_dir()
-                .map_err(|error| StoreError::io("sync", "the store", error))?;
+            vfs.sync_dir().map_err(|error| StoreError::io("sync", "the store", error))?;
         }
         Ok(reclaimed)
     }
@@ -74,11 +65,6 @@ impl Engine {
 
 fn named_segments(state: &State, ignore_versions: bool) -> BTreeSet<u64> {
     let versions = state.versions.values().filter(|_| !ignore_versions);
-    let tables = state
-        .tables
-        .values()
-        .chain(versions.flat_map(|version| version.tables.values()));
-    tables
-        .flat_map(|table| table.segments.iter().map(|segment| segment.id))
-        .collect()
+    let tables = state.tables.values().chain(versions.flat_map(|version| version.tables.values()));
+    tables.flat_map(|table| table.segments.iter().map(|segment| segment.id)).collect()
 }

@@ -52,8 +52,7 @@ pub struct FixedBlock<'a> {
 impl FixedBlock<'_> {
     /// Is row `index` of the block hidden from the reader?
     pub fn is_dead(&self, index: usize) -> bool {
-        self.dead
-            .is_some_and(|words| words[index / 64] >> (index % 64) & 1 == 1)
+        self.dead.is_some_and(|words| words[index / 64] >> (index % 64) & 1 == 1)
     }
 }
 

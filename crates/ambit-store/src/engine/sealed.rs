@@ -52,16 +52,8 @@ pub(super) struct SealedPart {
 #[derive(Debug, Clone, Copy)]
 enum SealedColumn {
     Absent,
-    Fixed {
-        stride: usize,
-        data: Section,
-        rows: Option<Section>,
-    },
-    Var {
-        off: Section,
-        bytes: Section,
-        null: Option<Section>,
-    },
+    Fixed { stride: usize, data: Section, rows: Option<Section> },
+    Var { off: Section, bytes: Section, null: Option<Section> },
 }
 
 impl SealedPart {
@@ -83,10 +75,7 @@ impl SealedPart {
         let n = u64::from(rows);
         let kill = need("kill", None)?;
         if kill.len % KILL as u64 != 0 {
-            return Err(corrupt(
-                &segment,
-                format!("section kill has {} bytes", kill.len),
-            ));
+            return Err(corrupt(&segment, format!("section kill has {} bytes", kill.len)));
         }
         let part = Self {
             rows,
@@ -129,10 +118,7 @@ impl SealedPart {
         let view = self.segment.read(off, at..at + 16)?;
         let (start, end) = (u64_from(&view, 0), u64_from(&view, 8));
         if start > end || end > content.len {
-            return Err(corrupt(
-                &self.segment,
-                format!("row {row} spans {start}..{end}"),
-            ));
+            return Err(corrupt(&self.segment, format!("row {row} spans {start}..{end}")));
         }
         Ok(start..end)
     }
@@ -212,10 +198,7 @@ impl SealedPart {
         let view = self.segment.read(self.kill, 0..self.kill.len)?;
         let entries = view.chunks_exact(KILL);
         Ok(entries
-            .map(|entry| SealedRow {
-                segment: u64_from(entry, 0),
-                row: u32_from(entry, 8),
-            })
+            .map(|entry| SealedRow { segment: u64_from(entry, 0), row: u32_from(entry, 8) })
             .collect())
     }
 
@@ -232,11 +215,7 @@ impl SealedPart {
                     },
                 };
                 let start = index * stride as u64;
-                Ok(Some(
-                    self.segment
-                        .read(data, start..start + stride as u64)?
-                        .to_vec(),
-                ))
+                Ok(Some(self.segment.read(data, start..start + stride as u64)?.to_vec()))
             }
             Some(&SealedColumn::Var { off, bytes, null }) => {
                 if let Some(null) = null
@@ -324,10 +303,7 @@ impl SealedPart {
                 return Ok(());
             };
             let stride = stride as u64;
-            views.push(
-                self.segment
-                    .read(data, range.start * stride..range.end * stride)?,
-            );
+            views.push(self.segment.read(data, range.start * stride..range.end * stride)?);
             row_views.push(match rows {
                 Some(rows) => Some(self.segment.read(rows, range.start * 4..range.end * 4)?),
                 None => None,
@@ -336,10 +312,7 @@ impl SealedPart {
         let Some(first) = row_views.first() else {
             return Ok(());
         };
-        if row_views
-            .iter()
-            .any(|view| view.as_deref() != first.as_deref())
-        {
+        if row_views.iter().any(|view| view.as_deref() != first.as_deref()) {
             return Err(StoreError::invalid(
                 "columns that are scanned together must be present in the same rows",
             ));
@@ -347,10 +320,7 @@ impl SealedPart {
         let len = (range.end - range.start) as usize;
         let list: Vec<u32>;
         let rows = match first {
-            None => RowList::Range {
-                first: range.start as u32,
-                len: len as u32,
-            },
+            None => RowList::Range { first: range.start as u32, len: len as u32 },
             Some(view) => {
                 list = view.chunks_exact(4).map(|row| u32_from(row, 0)).collect();
                 RowList::List(&list)
@@ -358,11 +328,7 @@ impl SealedPart {
         };
         let bits = dead_bits(rows, dead);
         let cells: Vec<&[u8]> = views.iter().map(|view| &**view).collect();
-        f(FixedBlock {
-            rows,
-            cells: &cells,
-            dead: bits.as_option(),
-        });
+        f(FixedBlock { rows, cells: &cells, dead: bits.as_option() });
         Ok(())
     }
 
@@ -373,9 +339,7 @@ impl SealedPart {
         range: Range<u64>,
     ) -> Result<Vec<u32>, StoreError> {
         match self.columns.get(column) {
-            Some(&SealedColumn::Fixed {
-                rows: Some(rows), ..
-            }) => {
+            Some(&SealedColumn::Fixed { rows: Some(rows), .. }) => {
                 let view = self.segment.read(rows, range.start * 4..range.end * 4)?;
                 Ok(view.chunks_exact(4).map(|row| u32_from(row, 0)).collect())
             }
@@ -412,27 +376,20 @@ impl SealedPart {
             }
         }
         for column in &self.columns {
-            if let SealedColumn::Fixed {
-                rows: Some(rows), ..
-            } = *column
-            {
+            if let SealedColumn::Fixed { rows: Some(rows), .. } = *column {
                 let view = self.segment.read(rows, 0..rows.len)?;
                 let list: Vec<u32> = view.chunks_exact(4).map(|row| u32_from(row, 0)).collect();
                 if list.windows(2).any(|pair| pair[0] >= pair[1])
                     || list.last().is_some_and(|&row| row >= self.rows)
                 {
-                    return Err(corrupt(
-                        &self.segment,
-                        "row list of a column does not ascend",
-                    ));
+                    return Err(corrupt(&self.segment, "row list of a column does not ascend"));
                 }
             }
         }
         match wrong {
-            Some(row) => Err(corrupt(
-                &self.segment,
-                format!("the key index is wrong at row {row}"),
-            )),
+            Some(row) => {
+                Err(corrupt(&self.segment, format!("the key index is wrong at row {row}")))
+            }
             None => Ok(()),
         }
     }
@@ -456,11 +413,7 @@ impl SealedColumn {
                     );
                     return Err(corrupt(segment, what));
                 }
-                Ok(Self::Fixed {
-                    stride: stride as usize,
-                    data,
-                    rows: list,
-                })
+                Ok(Self::Fixed { stride: stride as usize, data, rows: list })
             }
             CellLayout::Var => {
                 let (Some(off), Some(bytes)) = (find("off"), find("bytes")) else {
@@ -470,11 +423,7 @@ impl SealedColumn {
                     let what = format!("column {} has {} offset bytes", column.name, off.len);
                     return Err(corrupt(segment, what));
                 }
-                Ok(Self::Var {
-                    off,
-                    bytes,
-                    null: find("null"),
-                })
+                Ok(Self::Var { off, bytes, null: find("null") })
             }
         }
     }

@@ -22,11 +22,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// The tables, by id.
     pub fn tables(&self) -> Vec<TableInfo> {
-        self.published
-            .tables
-            .values()
-            .map(|table| table.info())
-            .collect()
+        self.published.tables.values().map(|table| table.info()).collect()
     }
 
     /// The table of this name.
@@ -54,13 +50,7 @@ impl Snapshot {
                 None => Arc::clone(&part.dead),
             })
             .collect();
-        Ok(Some(TableView {
-            table: Arc::clone(table),
-            loaded,
-            dead,
-            memtable,
-            tick: self.tick,
-        }))
+        Ok(Some(TableView { table: Arc::clone(table), loaded, dead, memtable, tick: self.tick }))
     }
 }
 
@@ -118,10 +108,7 @@ impl TableView {
     /// Where the row of `key` is.
     pub fn find(&self, key: &[u8]) -> Result<Option<RowRef>, StoreError> {
         if let Some(row) = self.memtable.find(self.table.id, key, self.tick) {
-            return Ok(Some(RowRef {
-                part: self.memtable_part(),
-                row,
-            }));
+            return Ok(Some(RowRef { part: self.memtable_part(), row }));
         }
         let Some((part, row)) = self.loaded.find(key)? else {
             return Ok(None);
@@ -129,10 +116,7 @@ impl TableView {
         if self.dead[part].contains(row) {
             return Ok(None);
         }
-        Ok(Some(RowRef {
-            part: part as u32,
-            row,
-        }))
+        Ok(Some(RowRef { part: part as u32, row }))
     }
 
     /// Key of a row.
@@ -203,18 +187,12 @@ impl TableView {
             let mut start = 0;
             while start < len {
                 let end = (start + rows.max(1)).min(len);
-                blocks.push(BlockRef {
-                    part: number,
-                    range: start..end,
-                });
+                blocks.push(BlockRef { part: number, range: start..end });
                 start = end;
             }
         }
         for block in 0..self.memtable.fixed_blocks(self.table.id, column) as u64 {
-            blocks.push(BlockRef {
-                part: self.memtable_part(),
-                range: block..block + 1,
-            });
+            blocks.push(BlockRef { part: self.memtable_part(), range: block..block + 1 });
         }
         blocks
     }
@@ -233,8 +211,7 @@ impl TableView {
             }
             None => {
                 let number = block.range.start as usize;
-                self.memtable
-                    .visit_fixed(self.table.id, columns, number, self.tick, f)
+                self.memtable.visit_fixed(self.table.id, columns, number, self.tick, f)
             }
         }
     }
@@ -259,8 +236,5 @@ pub(super) fn sealed_row_of(
         return Ok(None);
     }
     let found = loaded.find(key)?;
-    Ok(found.map(|(part, row)| SealedRow {
-        segment: loaded.parts[part].part.id(),
-        row,
-    }))
+    Ok(found.map(|(part, row)| SealedRow { segment: loaded.parts[part].part.id(), row }))
 }

@@ -27,10 +27,8 @@ pub(super) struct Published {
 impl Published {
     /// All tables of a committed state, over `memtable`.
     pub(super) fn new(tables: &BTreeMap<TableId, Table>, memtable: Arc<Memtable>) -> Self {
-        let tables = tables
-            .iter()
-            .map(|(&id, table)| (id, Arc::new(TableState::new(id, table))))
-            .collect();
+        let tables =
+            tables.iter().map(|(&id, table)| (id, Arc::new(TableState::new(id, table)))).collect();
         Self { tables, memtable }
     }
 }
@@ -130,10 +128,8 @@ impl TableState {
 
 impl Loaded {
     fn new(parts: Vec<Arc<SealedPart>>, account: &Account) -> Result<Self, StoreError> {
-        let mut dead: HashMap<u64, RoaringBitmap> = parts
-            .iter()
-            .map(|part| (part.id(), RoaringBitmap::new()))
-            .collect();
+        let mut dead: HashMap<u64, RoaringBitmap> =
+            parts.iter().map(|part| (part.id(), RoaringBitmap::new())).collect();
         for part in &parts {
             for kill in part.kills()? {
                 if let Some(bitmap) = dead.get_mut(&kill.segment) {
@@ -145,17 +141,11 @@ impl Loaded {
             .into_iter()
             .map(|part| {
                 let bitmap = dead.remove(&part.id()).unwrap_or_default();
-                LoadedPart {
-                    part,
-                    dead: Arc::new(bitmap),
-                }
+                LoadedPart { part, dead: Arc::new(bitmap) }
             })
             .collect();
         let charge = account.reserve(footprint(&parts))?;
-        let loaded = Self {
-            parts,
-            _charge: charge,
-        };
+        let loaded = Self { parts, _charge: charge };
         loaded.check()?;
         Ok(loaded)
     }
@@ -164,25 +154,16 @@ impl Loaded {
     fn extended(&self, part: Arc<SealedPart>, account: &Account) -> Result<Self, StoreError> {
         let mut parts = self.parts.clone();
         let kills = part.kills()?;
-        parts.push(LoadedPart {
-            part,
-            dead: Arc::default(),
-        });
-        let by_id: HashMap<u64, usize> = parts
-            .iter()
-            .enumerate()
-            .map(|(index, part)| (part.part.id(), index))
-            .collect();
+        parts.push(LoadedPart { part, dead: Arc::default() });
+        let by_id: HashMap<u64, usize> =
+            parts.iter().enumerate().map(|(index, part)| (part.part.id(), index)).collect();
         for kill in kills {
             if let Some(&index) = by_id.get(&kill.segment) {
                 Arc::make_mut(&mut parts[index].dead).insert(kill.row);
             }
         }
         let charge = account.reserve(footprint(&parts))?;
-        let loaded = Self {
-            parts,
-            _charge: charge,
-        };
+        let loaded = Self { parts, _charge: charge };
         loaded.check()?;
         Ok(loaded)
     }
@@ -241,14 +222,8 @@ impl Shelf {
         if let Some(part) = open.get(&meta.id).and_then(Weak::upgrade) {
             return Ok(part);
         }
-        let segment = Segment::open(
-            &self.vfs,
-            meta,
-            self.io,
-            &self.windows,
-            &self.account,
-            self.bugs,
-        )?;
+        let segment =
+            Segment::open(&self.vfs, meta, self.io, &self.windows, &self.account, self.bugs)?;
         let part = Arc::new(SealedPart::new(segment, columns)?);
         open.retain(|_, part| part.strong_count() > 0);
         open.insert(meta.id, Arc::downgrade(&part));

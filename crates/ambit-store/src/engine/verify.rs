@@ -67,14 +67,8 @@ impl Engine {
         progress: &mut dyn FnMut(u64) -> bool,
     ) -> Result<(), StoreError> {
         let shelf = &self.shelf;
-        let segment = Segment::open(
-            &shelf.vfs,
-            meta,
-            shelf.io,
-            &shelf.windows,
-            &shelf.account,
-            shelf.bugs,
-        )?;
+        let segment =
+            Segment::open(&shelf.vfs, meta, shelf.io, &shelf.windows, &shelf.account, shelf.bugs)?;
         segment.scrub(progress)?;
         SealedPart::new(segment, columns)?.check()
     }
@@ -83,16 +77,11 @@ impl Engine {
 /// A file that is gone is damage too.
 fn is_damage(error: &StoreError) -> bool {
     matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound)
-        || error
-            .io_error()
-            .is_some_and(|io| io.kind() == std::io::ErrorKind::NotFound)
+        || error.io_error().is_some_and(|io| io.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn all_segments(state: &State) -> BTreeMap<u64, (SegmentMeta, Vec<Column>)> {
-    let versions = state
-        .versions
-        .values()
-        .flat_map(|version| version.tables.values());
+    let versions = state.versions.values().flat_map(|version| version.tables.values());
     let mut segments = BTreeMap::new();
     for table in versions.chain(state.tables.values()) {
         for meta in &table.segments {

@@ -37,21 +37,11 @@ impl Engine {
         check_schema(name, schema, &columns)?;
         self.change(|state| {
             if state.tables.values().any(|table| table.name == name) {
-                return Err(StoreError::invalid(format!(
-                    "there is a table {name} already"
-                )));
+                return Err(StoreError::invalid(format!("there is a table {name} already")));
             }
             let id = TableId(state.next_table);
             let name = name.to_owned();
-            Ok((
-                Edit::CreateTable {
-                    id,
-                    name,
-                    schema: schema.to_vec(),
-                    columns,
-                },
-                id,
-            ))
+            Ok((Edit::CreateTable { id, name, schema: schema.to_vec(), columns }, id))
         })
     }
 
@@ -71,14 +61,7 @@ impl Engine {
                     table.name
                 )));
             }
-            Ok((
-                Edit::SetTable {
-                    id,
-                    schema: schema.to_vec(),
-                    columns,
-                },
-                (),
-            ))
+            Ok((Edit::SetTable { id, schema: schema.to_vec(), columns }, ()))
         })
     }
 
@@ -92,11 +75,7 @@ impl Engine {
 
     /// The tables, by id.
     pub fn tables(&self) -> Vec<TableInfo> {
-        self.published()
-            .tables
-            .values()
-            .map(|table| table.info())
-            .collect()
+        self.published().tables.values().map(|table| table.info()).collect()
     }
 
     /// Keeps the store as it is now under `name`. Seals first, so a version is a list of
@@ -109,9 +88,7 @@ impl Engine {
         };
         let state = writer.journal.state();
         if state.versions.values().any(|version| version.name == name) {
-            return Err(StoreError::invalid(format!(
-                "there is a version {name} already"
-            )));
+            return Err(StoreError::invalid(format!("there is a version {name} already")));
         }
         let id = state.next_version;
         self.seal_locked(writer)?;
@@ -162,11 +139,7 @@ impl Engine {
         let tables = &state.versions[&id].tables;
         let memtable = Arc::new(Memtable::new(&self.account.child("memtable"))?);
         let published = Arc::new(Published::new(tables, memtable));
-        Ok(Snapshot {
-            shelf: Arc::clone(&self.shelf),
-            published,
-            tick: self.tick(),
-        })
+        Ok(Snapshot { shelf: Arc::clone(&self.shelf), published, tick: self.tick() })
     }
 
     /// Makes the store what it was when the version was made. What was written since is gone,
@@ -181,17 +154,10 @@ impl Engine {
         self.flush_pending(writer)?;
         let keeps_log = self.options.bugs.has(SeededBug::RollbackKeepsLog);
         let (sealed_seq, replay_from) = match keeps_log {
-            true => (
-                writer.journal.state().sealed_seq,
-                writer.journal.state().replay_from,
-            ),
+            true => (writer.journal.state().sealed_seq, writer.journal.state().replay_from),
             false => (writer.journal.durable_seq(), writer.journal.position()),
         };
-        writer.journal.commit(&[Edit::Rollback {
-            version,
-            sealed_seq,
-            replay_from,
-        }])?;
+        writer.journal.commit(&[Edit::Rollback { version, sealed_seq, replay_from }])?;
         let old = self.published();
         self.publish_state(writer.journal.state(), &old, fresh);
         Ok(())
