@@ -1,14 +1,17 @@
 //! What does a reservation cost, on one thread and on two?
+//!
+//! Processor time of the slower thread: it counts the waiting for each other's cache lines, and
+//! not the waiting for a processor that something else runs on.
 
 use std::hint::black_box;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use ambit_mem::{Budget, Bytes, Priority};
 
 use crate::error::BenchError;
 use crate::row::{Row, Table, Target};
+use crate::timing::time;
 
 const REPEATS: u32 = 2_000_000;
 const ROUNDS: usize = 7;
@@ -26,9 +29,9 @@ pub fn run(table: &mut Table) -> Result<(), BenchError> {
     };
     let (mut one, mut two, mut floor) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
     for _ in 0..ROUNDS {
-        one = one.min(nanoseconds(1, &reserve));
-        two = two.min(nanoseconds(2, &reserve));
-        floor = floor.min(nanoseconds(1, &atomic));
+        one = one.min(nanoseconds(1, &reserve)?);
+        two = two.min(nanoseconds(2, &reserve)?);
+        floor = floor.min(nanoseconds(1, &atomic)?);
     }
     table.add(
         Row::new("ledger, 1 thread", "reserve + release", one, "ns")
@@ -49,16 +52,12 @@ pub fn run(table: &mut Table) -> Result<(), BenchError> {
     )
 }
 
-/// Time of one `call` on each of `threads` threads, when all run at once.
-fn nanoseconds(threads: usize, call: &(impl Fn(usize) + Sync)) -> f64 {
+/// Nanoseconds of one `call` on each of `threads` threads, when all run at once.
+fn nanoseconds(threads: usize, call: &(impl Fn(usize) + Sync)) -> Result<f64, BenchError> {
     let start = Barrier::new(threads);
     let timed = &|thread| {
         start.wait();
-        let started = Instant::now();
-        for _ in 0..REPEATS {
-            call(thread);
-        }
-        started.elapsed().as_secs_f64()
+        time(|| (0..REPEATS).for_each(|_| call(thread))).map(|((), took)| took.cpu)
     };
     let slowest = std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads)
@@ -68,7 +67,7 @@ fn nanoseconds(threads: usize, call: &(impl Fn(usize) + Sync)) -> f64 {
         others
             .into_iter()
             .filter_map(|other| other.join().ok())
-            .fold(own, f64::max)
-    });
-    slowest * 1e9 / f64::from(REPEATS)
+            .fold(own, |slowest, other| Ok(slowest?.max(other?)))
+    })?;
+    Ok(slowest * 1e9 / f64::from(REPEATS))
 }

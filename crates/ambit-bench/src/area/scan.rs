@@ -107,9 +107,21 @@ fn through_store(
     }
     let store = bench.gloss_store(glosses)?;
     let one = super::oracle::first_rows(bench, queries, 1)?;
-    let how = ["--threads", "1", "--one-at-a-time", "--budget", "256MiB"];
+    let ids = bench.fresh("ids.npy")?;
+    let ids_name = ids.display().to_string();
+    let how = [
+        "--threads",
+        "1",
+        "--one-at-a-time",
+        "--budget",
+        "256MiB",
+        "--ids",
+        &ids_name,
+    ];
     let warm = bench.query(&store, &one, &how)?;
     let ran = bench.query(&store, &queries.path, &how)?;
+    bench.fresh("ids.npy")?;
+    bench.fresh("first-1.npy")?;
     let more = (queries.array.rows - 1) as f64;
     let last = ran
         .stdout
