@@ -164,32 +164,14 @@ impl Layout {
         meta: &SegmentMeta,
         file: &str,
     ) -> Result<Self, StoreError> {
-        let place = Place {
-            file,
-            base: meta.len.saturating_sub(FOOTER as u64),
-        };
+        let place = Place { file, base: meta.len.saturating_sub(FOOTER as u64) };
         place.checked(bytes, "footer")?;
         let mut reader = Reader::new(bytes);
-        place.equal(
-            0,
-            "magic",
-            place.at(reader.u64("the footer magic"))?,
-            FOOTER_MAGIC,
-        )?;
-        place.equal(
-            8,
-            "format version",
-            place.at(reader.u32("the version"))?,
-            FORMAT_VERSION,
-        )?;
+        place.equal(0, "magic", place.at(reader.u64("the footer magic"))?, FOOTER_MAGIC)?;
+        place.equal(8, "format version", place.at(reader.u32("the version"))?, FORMAT_VERSION)?;
         let block = place.at(reader.u32("the block size"))?;
         place.equal(12, "block size", block, header.block)?;
-        place.equal(
-            16,
-            "feature bits",
-            place.at(reader.u64("the features"))?,
-            KNOWN_FEATURES,
-        )?;
+        place.equal(16, "feature bits", place.at(reader.u64("the features"))?, KNOWN_FEATURES)?;
         let id = place.at(reader.u64("the file id"))?;
         place.equal(24, "file id", id, meta.id)?;
         place.equal(24, "file id in the header", header.id, meta.id)?;
@@ -209,12 +191,7 @@ impl Layout {
         };
         place.equal(64, "row count", layout.rows, meta.rows)?;
         let stored = stored_crc(bytes);
-        place.equal(
-            FOOTER - 4,
-            "footer checksum against the manifest",
-            stored,
-            meta.footer_crc,
-        )?;
+        place.equal(FOOTER - 4, "footer checksum against the manifest", stored, meta.footer_crc)?;
         layout.check(&place)?;
         Ok(layout)
     }
@@ -247,10 +224,7 @@ impl Layout {
         if total != Some(self.file_len) {
             return Err(place.corrupt(
                 32,
-                format!(
-                    "the parts take {total:?} bytes, the file has {}",
-                    self.file_len
-                ),
+                format!("the parts take {total:?} bytes, the file has {}", self.file_len),
             ));
         }
         if self.section_count as usize > MAX_SECTIONS || self.rows > MAX_SEGMENT_ROWS {
@@ -271,20 +245,14 @@ impl Layout {
         bytes: &[u8],
         file: &str,
     ) -> Result<Vec<NamedSection>, StoreError> {
-        let place = Place {
-            file,
-            base: self.data_end,
-        };
+        let place = Place { file, base: self.data_end };
         let crc = crc32c::crc32c(bytes);
         place.equal(0, "checksum of the section table", crc, self.sections_crc)?;
         let count = self.section_count as usize;
         if count > bytes.len() / ENTRY {
             return Err(place.corrupt(
                 0,
-                format!(
-                    "{count} sections cannot be described in {} bytes",
-                    bytes.len()
-                ),
+                format!("{count} sections cannot be described in {} bytes", bytes.len()),
             ));
         }
         let mut sections: Vec<NamedSection> = Vec::with_capacity(count);
@@ -298,21 +266,13 @@ impl Layout {
                 len: place.at(reader.u64("a section length"))?,
                 stride: place.at(reader.u32("a section stride"))?,
             };
-            expected = self
-                .tile(name, section, expected)
-                .map_err(|why| place.corrupt(at, why))?;
-            sections.push(NamedSection {
-                name: name.to_owned(),
-                section,
-            });
+            expected = self.tile(name, section, expected).map_err(|why| place.corrupt(at, why))?;
+            sections.push(NamedSection { name: name.to_owned(), section });
         }
         if expected != self.data_end {
             return Err(place.corrupt(
                 reader.offset(),
-                format!(
-                    "the sections end at {expected}, the data at {}",
-                    self.data_end
-                ),
+                format!("the sections end at {expected}, the data at {}", self.data_end),
             ));
         }
         let rest = bytes.len() - reader.offset();
@@ -334,20 +294,11 @@ impl Layout {
                 name.len()
             ));
         }
-        let Section {
-            offset,
-            len,
-            stride,
-        } = section;
+        let Section { offset, len, stride } = section;
         if offset != expected {
-            return Err(format!(
-                "section {name} begins at {offset}, expected {expected}"
-            ));
+            return Err(format!("section {name} begins at {offset}, expected {expected}"));
         }
-        let end = offset
-            .checked_add(len)
-            .and_then(padded)
-            .filter(|&end| end <= self.data_end);
+        let end = offset.checked_add(len).and_then(padded).filter(|&end| end <= self.data_end);
         let Some(end) = end else {
             return Err(format!(
                 "section {name} of {len} bytes from {offset} passes the end of the data at {}",
@@ -355,19 +306,14 @@ impl Layout {
             ));
         };
         if stride != 0 && !len.is_multiple_of(u64::from(stride)) {
-            return Err(format!(
-                "section {name}: {len} bytes are not whole rows of {stride}"
-            ));
+            return Err(format!("section {name}: {len} bytes are not whole rows of {stride}"));
         }
         Ok(end)
     }
 
     /// Reads the block table `bytes`, whose length is `blocks_len`.
     pub(super) fn checksums(&self, bytes: &[u8], file: &str) -> Result<Vec<u32>, StoreError> {
-        let place = Place {
-            file,
-            base: self.data_end + self.sections_len,
-        };
+        let place = Place { file, base: self.data_end + self.sections_len };
         let crc = crc32c::crc32c(bytes);
         place.equal(0, "checksum of the block table", crc, self.blocks_crc)?;
         Ok(bytes
@@ -457,10 +403,7 @@ impl Place<'_> {
         if found == expected {
             return Ok(());
         }
-        Err(self.corrupt(
-            offset,
-            format!("{what}: expected {expected}, found {found}"),
-        ))
+        Err(self.corrupt(offset, format!("{what}: expected {expected}, found {found}")))
     }
 
     fn checked<const N: usize>(&self, bytes: &[u8; N], what: &str) -> Result<(), StoreError> {

@@ -82,12 +82,8 @@ impl Segment {
         let file = vfs
             .open(&name, OpenMode::Read)
             .map_err(|error| StoreError::io("open", &name, error))?;
-        let Tables {
-            layout,
-            sections,
-            checksums,
-            mut charge,
-        } = Tables::read(&*file, meta, &name, account)?;
+        let Tables { layout, sections, checksums, mut charge } =
+            Tables::read(&*file, meta, &name, account)?;
         let block = layout.block as usize;
         let mapped = match io {
             Io::Pread => None,
@@ -131,17 +127,12 @@ impl Segment {
 
     /// Where the section `name` lies.
     pub fn section(&self, name: &str) -> Option<Section> {
-        self.sections
-            .iter()
-            .find(|named| named.name == name)
-            .map(|named| named.section)
+        self.sections.iter().find(|named| named.name == name).map(|named| named.section)
     }
 
     /// All sections, in the order in which they were written.
     pub fn sections(&self) -> impl ExactSizeIterator<Item = (&str, Section)> {
-        self.sections
-            .iter()
-            .map(|named| (named.name.as_str(), named.section))
+        self.sections.iter().map(|named| (named.name.as_str(), named.section))
     }
 
     /// The bytes `range` of `section`, counted from its start.
@@ -205,10 +196,7 @@ impl Segment {
         while left != 0 {
             let index = word * 64 + left.trailing_zeros() as usize;
             left &= left - 1;
-            let end = self
-                .layout
-                .data_end
-                .min(((index + 1) as u64) << self.block_bits);
+            let end = self.layout.data_end.min(((index + 1) as u64) << self.block_bits);
             self.verify_block(index, &file[index << self.block_bits..end as usize])?;
         }
         self.verified[word].fetch_or(missing, Ordering::Release);
@@ -243,9 +231,7 @@ impl Segment {
         let end = end.min(self.layout.data_end as usize);
         let mut buffer = Buffer::new(end - start, &self.account)?;
         self.read_blocks(first, buffer.bytes_mut())?;
-        Ok(View::buffer(
-            buffer.want(range.start - start..range.end - start),
-        ))
+        Ok(View::buffer(buffer.want(range.start - start..range.end - start)))
     }
 
     /// Fills `into` with whole blocks from the block `first` on, and checks them.
@@ -295,11 +281,7 @@ impl Tables {
             ));
         }
         if len < (HEADER + FOOTER) as u64 || usize::try_from(len).is_err() {
-            return Err(StoreError::corrupt(
-                name,
-                0,
-                format!("no segment has {len} bytes"),
-            ));
+            return Err(StoreError::corrupt(name, 0, format!("no segment has {len} bytes")));
         }
         let mut header = [0; HEADER];
         read_exact_at(file, 0, &mut header).map_err(io)?;
@@ -324,12 +306,7 @@ impl Tables {
         let checksums = layout.checksums(&bytes, name)?;
         drop(bytes);
         charge.shrink(Bytes::of(sections_len + blocks_len));
-        Ok(Self {
-            layout,
-            sections,
-            checksums,
-            charge,
-        })
+        Ok(Self { layout, sections, checksums, charge })
     }
 }
 
@@ -341,9 +318,7 @@ fn map(
     block: usize,
     windows: &Arc<Windows>,
 ) -> Result<Mapped, StoreError> {
-    let mapping = file
-        .map()
-        .map_err(|error| StoreError::io("map", name, error))?;
+    let mapping = file.map().map_err(|error| StoreError::io("map", name, error))?;
     let len = mapping.bytes().len() as u64;
     if len != meta.len {
         return Err(StoreError::corrupt(

@@ -46,10 +46,7 @@ impl Segment {
     fn interrupted(&self, offset: u64) -> StoreError {
         StoreError::new(
             ErrorKind::Interrupted,
-            format!(
-                "{}: stopped after {offset} bytes; what was read is whole",
-                self.name
-            ),
+            format!("{}: stopped after {offset} bytes; what was read is whole", self.name),
         )
     }
 }

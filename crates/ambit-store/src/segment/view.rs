@@ -26,15 +26,11 @@ enum Held<'a> {
 
 impl<'a> View<'a> {
     pub(super) fn mapped(bytes: &'a [u8], pins: Pins<'a>) -> Self {
-        Self {
-            held: Held::Mapped { bytes, _pins: pins },
-        }
+        Self { held: Held::Mapped { bytes, _pins: pins } }
     }
 
     pub(super) fn buffer(buffer: Buffer) -> Self {
-        Self {
-            held: Held::Buffer(buffer),
-        }
+        Self { held: Held::Buffer(buffer) }
     }
 
     pub(super) const fn empty() -> Self {
@@ -94,9 +90,7 @@ impl AsRef<[u8]> for View<'_> {
 
 impl std::fmt::Debug for View<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("View")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("View").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -116,18 +110,10 @@ impl Buffer {
         let total = len.checked_add(slack).ok_or_else(|| too_large(len))?;
         let charge = account.reserve(Bytes::of(total))?;
         let mut memory = Vec::new();
-        memory
-            .try_reserve_exact(total)
-            .map_err(|_| too_large(len))?;
+        memory.try_reserve_exact(total).map_err(|_| too_large(len))?;
         memory.resize(total, 0);
         let start = memory.as_ptr().align_offset(ALIGN as usize).min(slack);
-        Ok(Self {
-            memory,
-            start,
-            len,
-            wanted: 0..len,
-            _charge: charge,
-        })
+        Ok(Self { memory, start, len, wanted: 0..len, _charge: charge })
     }
 
     /// The whole buffer.
@@ -152,7 +138,5 @@ impl Buffer {
 }
 
 fn too_large(len: usize) -> StoreError {
-    StoreError::invalid(format!(
-        "a buffer of {len} bytes cannot be had; read in smaller parts"
-    ))
+    StoreError::invalid(format!("a buffer of {len} bytes cannot be had; read in smaller parts"))
 }

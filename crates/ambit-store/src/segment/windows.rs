@@ -14,7 +14,7 @@
 //! since the hand last passed gets a second chance, one that is pinned now is passed over, the
 //! first other one goes in transit, its pages go back to the kernel, then its bytes to the
 //! ledger. After a refusal the share shrinks to what is held, so that the next miss takes from
-//! here and does not press on the ledger again; it grows back by a window every few misses.
+//! here and does not press on the ledger again; it grows back by an eighth every few misses.
 //!
 //! Invariants: resident pages <= charged bytes; nobody waits for a pin to go (a read whose
 //! windows do not fit fails), so no two readers can wait for each other; the ring's lock is
@@ -38,7 +38,7 @@ const REFERENCED: u64 = 1 << 33;
 /// Somebody is charging it, or giving it back.
 const TRANSIT: u64 = 1 << 34;
 const EMPTY: u64 = 0;
-/// Misses after which a share that a refusal had shrunk grows by a window.
+/// Misses after which a share that a refusal had shrunk grows again.
 const MISSES_PER_GROWTH: u64 = 64;
 
 /// What it costs to map a page of the page cache again, which is where released pages stay:
@@ -118,13 +118,8 @@ impl Windows {
                 let charge = self.charge(frames.cost(index)).inspect_err(|_| {
                     self.settle(slot, EMPTY);
                 })?;
-                self.charged
-                    .fetch_add(charge.bytes().get(), Ordering::Relaxed);
-                let resident = Resident {
-                    frames: Arc::clone(frames),
-                    index,
-                    charge,
-                };
+                self.charged.fetch_add(charge.bytes().get(), Ordering::Relaxed);
+                let resident = Resident { frames: Arc::clone(frames), index, charge };
                 lock(&self.ring).push_back(resident);
                 self.settle(slot, RESIDENT | REFERENCED | PIN);
                 return Ok(());
@@ -138,7 +133,7 @@ impl Windows {
         let missed = self.misses.fetch_add(1, Ordering::Relaxed) + 1;
         if missed.is_multiple_of(MISSES_PER_GROWTH) {
             let cap = self.cap.load(Ordering::Relaxed);
-            let grown = cap.saturating_add(self.window as u64).min(self.share);
+            let grown = cap.saturating_add((cap / 8).max(self.window as u64)).min(self.share);
             self.cap.store(grown.max(cap), Ordering::Relaxed);
         }
         while self.charged().get().saturating_add(bytes.get()) > self.cap.load(Ordering::Relaxed) {
@@ -162,11 +157,7 @@ impl Windows {
     /// Gives one window back: pages first, then bytes. `None` when all are pinned.
     fn evict(&self) -> Option<u64> {
         let victim = self.victim()?;
-        let Resident {
-            frames,
-            index,
-            charge,
-        } = victim;
+        let Resident { frames, index, charge } = victim;
         frames.release(index);
         let bytes = charge.bytes().get();
         drop(charge);
@@ -198,10 +189,7 @@ impl Windows {
     fn await_settled(&self, slot: &Slot) {
         let mut gate = lock(&self.gate);
         while slot.state.load(Ordering::Acquire) & TRANSIT != 0 {
-            gate = self
-                .settled
-                .wait(gate)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            gate = self.settled.wait(gate).unwrap_or_else(std::sync::PoisonError::into_inner);
         }
     }
 
@@ -219,8 +207,7 @@ impl Windows {
         drop(ring);
         for resident in gone {
             resident.frames.release(resident.index);
-            self.charged
-                .fetch_sub(resident.charge.bytes().get(), Ordering::Relaxed);
+            self.charged.fetch_sub(resident.charge.bytes().get(), Ordering::Relaxed);
         }
     }
 }
@@ -303,8 +290,7 @@ impl Frames {
         let populated = &self.slots[index].populated;
         if populated.load(Ordering::Relaxed) & mask != mask {
             let end = (start + ((last + 1) << self.chunk_bits)).min(self.mapping.bytes().len());
-            self.mapping
-                .populate(start + (first << self.chunk_bits)..end);
+            self.mapping.populate(start + (first << self.chunk_bits)..end);
             populated.fetch_or(mask, Ordering::Relaxed);
         }
     }
@@ -346,17 +332,14 @@ impl Slot {
     }
 
     fn claim_empty(&self) -> bool {
-        self.state
-            .compare_exchange(EMPTY, TRANSIT, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
+        self.state.compare_exchange(EMPTY, TRANSIT, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// Puts the window in transit if it is resident, unpinned and without a second chance; takes a second
     /// chance away.
     fn claim_idle(&self) -> bool {
         let idle =
-            self.state
-                .compare_exchange(RESIDENT, TRANSIT, Ordering::Acquire, Ordering::Relaxed);
+            self.state.compare_exchange(RESIDENT, TRANSIT, Ordering::Acquire, Ordering::Relaxed);
         if idle.is_ok() {
             return true;
         }
@@ -376,24 +359,12 @@ impl Mapped {
     pub(super) fn new(mapping: Arc<dyn Mapping>, block: usize, windows: &Arc<Windows>) -> Self {
         let window = windows.window_for(block);
         let count = mapping.bytes().len().div_ceil(window);
-        let slot = || Slot {
-            state: AtomicU64::new(EMPTY),
-            populated: AtomicU64::new(0),
-        };
+        let slot = || Slot { state: AtomicU64::new(EMPTY), populated: AtomicU64::new(0) };
         let slots = (0..count).map(|_| slot()).collect();
         let window_bits = window.trailing_zeros();
         let chunk_bits = block.trailing_zeros().max(window_bits.saturating_sub(6));
-        let frames = Frames {
-            mapping,
-            slots,
-            block,
-            window_bits,
-            chunk_bits,
-        };
-        Self {
-            frames: Arc::new(frames),
-            windows: Arc::clone(windows),
-        }
+        let frames = Frames { mapping, slots, block, window_bits, chunk_bits };
+        Self { frames: Arc::new(frames), windows: Arc::clone(windows) }
     }
 
     /// The whole file. Only what is pinned may be looked at.
@@ -411,10 +382,7 @@ impl Mapped {
         let frames = &self.frames;
         let first = range.start >> frames.window_bits;
         let last = (range.end - 1) >> frames.window_bits;
-        let mut pins = Pins {
-            frames,
-            windows: first..first,
-        };
+        let mut pins = Pins { frames, windows: first..first };
         for index in first..=last {
             if !frames.slots[index].try_pin() {
                 self.windows.fault(frames, index)?;

@@ -131,18 +131,10 @@ impl SegmentWriter {
         if self.sections.len() >= MAX_SECTIONS {
             return Err(self.misuse(format!("more than {MAX_SECTIONS} sections")));
         }
-        self.charge
-            .grow(Bytes::new(SECTION_COST + 2 * name.len() as u64))?;
+        self.charge.grow(Bytes::new(SECTION_COST + 2 * name.len() as u64))?;
         self.pad()?;
-        let section = Section {
-            offset: self.position(),
-            len: 0,
-            stride,
-        };
-        self.sections.push(NamedSection {
-            name: name.to_owned(),
-            section,
-        });
+        let section = Section { offset: self.position(), len: 0, stride };
+        self.sections.push(NamedSection { name: name.to_owned(), section });
         self.in_section = true;
         Ok(())
     }
@@ -170,10 +162,7 @@ impl SegmentWriter {
         let len = position - last.section.offset;
         let stride = u64::from(last.section.stride);
         if stride != 0 && !len.is_multiple_of(stride) {
-            let what = format!(
-                "section {}: {len} bytes are not whole rows of {stride}",
-                last.name
-            );
+            let what = format!("section {}: {len} bytes are not whole rows of {stride}", last.name);
             return Err(self.misuse(what));
         }
         last.section.len = len;
@@ -210,9 +199,7 @@ impl SegmentWriter {
             self.file.sync_data().map_err(|error| io("sync", error))?;
         }
         let to = segment_name(self.id);
-        self.vfs
-            .rename(&self.name, &to)
-            .map_err(|error| io("rename", error))?;
+        self.vfs.rename(&self.name, &to).map_err(|error| io("rename", error))?;
         self.renamed = true;
         if !self.bugs.has(SeededBug::SkipDirectorySync) {
             let directory = self.vfs.describe();
@@ -220,12 +207,7 @@ impl SegmentWriter {
                 .sync_dir()
                 .map_err(|error| StoreError::io("sync the directory", &directory, error))?;
         }
-        Ok(SegmentMeta {
-            id: self.id,
-            len: layout.file_len,
-            footer_crc: stored_crc(&footer),
-            rows,
-        })
+        Ok(SegmentMeta { id: self.id, len: layout.file_len, footer_crc: stored_crc(&footer), rows })
     }
 
     /// Writes the section and block tables through the (now empty) buffer, and says what the footer holds.
@@ -317,11 +299,9 @@ impl SegmentWriter {
             // Growing copies: old and new are charged, until the old one is gone.
             let old = Bytes::of(self.checksums.capacity() * 4);
             let step = self.checksums.len().max(CHECKSUM_STEP);
-            self.charge
-                .grow(Bytes::of((self.checksums.len() + step) * 4))
-                .inspect_err(|_| {
-                    self.broken = true;
-                })?;
+            self.charge.grow(Bytes::of((self.checksums.len() + step) * 4)).inspect_err(|_| {
+                self.broken = true;
+            })?;
             self.checksums.reserve_exact(step);
             self.charge.shrink(old);
         }
@@ -368,7 +348,4 @@ impl std::fmt::Debug for SegmentWriter {
     }
 }
 
-const _: () = assert!(
-    HEADER as u64 == ALIGN,
-    "the first section follows the header"
-);
+const _: () = assert!(HEADER as u64 == ALIGN, "the first section follows the header");

@@ -72,14 +72,8 @@ fn a_pinned_window_is_not_given_back() {
 fn a_dropped_segment_gives_its_windows_back_and_leaves_those_of_others() {
     let bench = Bench::roomy();
     let content = noise(8 * WINDOW as usize, 1);
-    let (one, two) = (
-        bench.write(1, &[("a", 0, &content)]),
-        bench.write(2, &[("a", 0, &content)]),
-    );
-    let (one, two) = (
-        bench.open(&one, Io::Map).unwrap(),
-        bench.open(&two, Io::Map).unwrap(),
-    );
+    let (one, two) = (bench.write(1, &[("a", 0, &content)]), bench.write(2, &[("a", 0, &content)]));
+    let (one, two) = (bench.open(&one, Io::Map).unwrap(), bench.open(&two, Io::Map).unwrap());
     read_all(&one).unwrap();
     read_all(&two).unwrap();
     let both = bench.windows.charged();
@@ -102,9 +96,7 @@ fn the_share_is_kept_while_the_budget_has_room() {
     let segment = bench.open(&meta, Io::Map).unwrap();
     let section = segment.section("a").unwrap();
     for from in 0..20 * WINDOW / 1000 {
-        segment
-            .read(section, from * 1000..from * 1000 + 1000)
-            .unwrap();
+        segment.read(section, from * 1000..from * 1000 + 1000).unwrap();
         assert!(bench.windows.charged() <= Bytes::new(4 * WINDOW));
     }
     // One view may take more: what a reader asks for at once is the reader's choice.
@@ -125,10 +117,7 @@ fn a_budget_below_the_tables_refuses_to_open() {
     let poor = Bench::new(Bytes::new(200));
     poor.plant(&meta, &bench.bytes(&meta));
     for io in BOTH {
-        assert_eq!(
-            poor.open(&meta, io).unwrap_err().kind(),
-            ErrorKind::OverBudget
-        );
+        assert_eq!(poor.open(&meta, io).unwrap_err().kind(), ErrorKind::OverBudget);
         assert_eq!(poor.budget.used(), Bytes::ZERO);
     }
 }

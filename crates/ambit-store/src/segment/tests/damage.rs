@@ -10,10 +10,7 @@ use crate::segment::format::{FOOTER, HEADER};
 
 /// Two sections over three blocks and a bit, with padding between them and at the end.
 fn small(bench: &Bench) -> (SegmentMeta, Vec<u8>) {
-    let meta = bench.write(
-        6,
-        &[("rows", 16, &noise(9008, 1)), ("text", 0, &noise(4001, 2))],
-    );
+    let meta = bench.write(6, &[("rows", 16, &noise(9008, 1)), ("text", 0, &noise(4001, 2))]);
     let bytes = bench.bytes(&meta);
     (meta, bytes)
 }
@@ -59,11 +56,7 @@ fn every_flipped_bit_of_header_tables_and_footer_is_found_on_open() {
             damaged[at] ^= 1 << bit;
             bench.plant(&meta, &damaged);
             let error = bench.open(&meta, Io::Map).unwrap_err();
-            assert_eq!(
-                error.kind(),
-                ErrorKind::Corrupt,
-                "bit {bit} of byte {at}: {error}"
-            );
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "bit {bit} of byte {at}: {error}");
         }
     }
 }
@@ -81,14 +74,8 @@ fn every_shorter_and_some_longer_files_are_refused_before_they_are_mapped() {
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{len} bytes: {error}");
         }
         // Even where the manifest agrees with the length.
-        let lying = SegmentMeta {
-            len: len as u64,
-            ..meta
-        };
-        assert_eq!(
-            bench.open(&lying, Io::Map).unwrap_err().kind(),
-            ErrorKind::Corrupt
-        );
+        let lying = SegmentMeta { len: len as u64, ..meta };
+        assert_eq!(bench.open(&lying, Io::Map).unwrap_err().kind(), ErrorKind::Corrupt);
     }
 }
 
@@ -102,14 +89,8 @@ fn blocks_in_each_others_place_are_found() {
         swapped[a * block..(a + 1) * block].copy_from_slice(&bytes[b * block..(b + 1) * block]);
         swapped[b * block..(b + 1) * block].copy_from_slice(&bytes[a * block..(a + 1) * block]);
         bench.plant(&meta, &swapped);
-        assert_eq!(
-            noticed(&bench, &meta, Io::Map),
-            [Some(ErrorKind::Corrupt); 2]
-        );
-        assert_eq!(
-            noticed(&bench, &meta, Io::Pread),
-            [Some(ErrorKind::Corrupt); 2]
-        );
+        assert_eq!(noticed(&bench, &meta, Io::Map), [Some(ErrorKind::Corrupt); 2]);
+        assert_eq!(noticed(&bench, &meta, Io::Pread), [Some(ErrorKind::Corrupt); 2]);
     }
 }
 
@@ -133,10 +114,7 @@ fn equal_blocks_have_different_checksums_in_different_places_and_files() {
 fn zeroed_and_older_blocks_are_found() {
     let bench = Bench::roomy();
     let (meta, bytes) = small(&bench);
-    let older = bench.write(
-        66,
-        &[("rows", 16, &noise(9008, 9)), ("text", 0, &noise(4001, 8))],
-    );
+    let older = bench.write(66, &[("rows", 16, &noise(9008, 9)), ("text", 0, &noise(4001, 8))]);
     let older = bench.bytes(&older);
     for block in 0..3 {
         let range = block * 4096..(block + 1) * 4096;
@@ -144,10 +122,7 @@ fn zeroed_and_older_blocks_are_found() {
             let mut damaged = bytes.clone();
             damaged[range.clone()].copy_from_slice(other);
             bench.plant(&meta, &damaged);
-            assert_eq!(
-                noticed(&bench, &meta, Io::Map),
-                [Some(ErrorKind::Corrupt); 2]
-            );
+            assert_eq!(noticed(&bench, &meta, Io::Map), [Some(ErrorKind::Corrupt); 2]);
         }
     }
 }
@@ -166,10 +141,7 @@ fn another_segment_under_our_name_is_refused() {
     for foreign in [bench.bytes(&other_id), other_content] {
         bench.plant(&ours, &foreign);
         for io in BOTH {
-            assert_eq!(
-                bench.open(&ours, io).unwrap_err().kind(),
-                ErrorKind::Corrupt
-            );
+            assert_eq!(bench.open(&ours, io).unwrap_err().kind(), ErrorKind::Corrupt);
         }
     }
 }
@@ -202,10 +174,7 @@ fn damage_after_the_first_touch_is_found_by_scrub() {
     let segment = bench.open(&meta, Io::Map).unwrap();
     let error = segment.scrub(&mut |_| true).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
-    assert!(
-        error.to_string().contains("segment-00000006 at byte 4096"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("segment-00000006 at byte 4096"), "{error}");
 }
 
 #[cfg(feature = "seeded-bugs")]
@@ -241,20 +210,14 @@ fn reseal(bytes: &mut [u8], meta: &SegmentMeta) -> SegmentMeta {
         .and_then(|(start, len)| Some((start, start.checked_add(len)?)))
         .filter(|&(start, end)| start <= end && end <= footer);
     if let Some((start, middle)) = tables {
-        let crcs = [
-            crc32c::crc32c(&bytes[start..middle]),
-            crc32c::crc32c(&bytes[middle..footer]),
-        ];
+        let crcs = [crc32c::crc32c(&bytes[start..middle]), crc32c::crc32c(&bytes[middle..footer])];
         bytes[footer + 72..footer + 76].copy_from_slice(&crcs[0].to_le_bytes());
         bytes[footer + 76..footer + 80].copy_from_slice(&crcs[1].to_le_bytes());
     }
     let crc = crc32c::crc32c(&bytes[footer..bytes.len() - 4]);
     let end = bytes.len();
     bytes[end - 4..].copy_from_slice(&crc.to_le_bytes());
-    SegmentMeta {
-        footer_crc: crc,
-        ..*meta
-    }
+    SegmentMeta { footer_crc: crc, ..*meta }
 }
 
 proptest! {
@@ -337,8 +300,5 @@ fn sections_that_overlap_or_leave_a_hole_are_refused() {
     let meta = reseal(&mut hostile, &meta);
     bench.plant(&meta, &hostile);
     let error = bench.open(&meta, Io::Map).unwrap_err();
-    assert!(
-        error.to_string().contains("two sections are named rows"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("two sections are named rows"), "{error}");
 }

@@ -36,13 +36,7 @@ impl Bench {
         let account = budget.account("segments", Priority::Query);
         let map = budget.account("map", Priority::Cache);
         let windows = Windows::new(&map, &Geometry::SMALL, Bytes::mib(1));
-        Self {
-            disk,
-            vfs,
-            budget,
-            account,
-            windows,
-        }
+        Self { disk, vfs, budget, account, windows }
     }
 
     fn roomy() -> Self {
@@ -65,14 +59,7 @@ impl Bench {
     }
 
     fn open(&self, meta: &SegmentMeta, io: Io) -> Result<Arc<Segment>, StoreError> {
-        Segment::open(
-            &self.vfs,
-            meta,
-            io,
-            &self.windows,
-            &self.account,
-            Bugs::NONE,
-        )
+        Segment::open(&self.vfs, meta, io, &self.windows, &self.account, Bugs::NONE)
     }
 
     fn bytes(&self, meta: &SegmentMeta) -> Vec<u8> {

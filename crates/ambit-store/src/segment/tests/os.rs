@@ -18,11 +18,7 @@ fn resident(name: &str) -> Option<u64> {
     let mut inside = false;
     let mut found = None;
     for line in smaps.lines() {
-        if line
-            .split_whitespace()
-            .next()
-            .is_some_and(|first| !first.ends_with(':'))
-        {
+        if line.split_whitespace().next().is_some_and(|first| !first.ends_with(':')) {
             inside = line.contains(name);
         } else if let Some(rest) = line.strip_prefix("Rss:").filter(|_| inside) {
             let kib: u64 = rest.trim().trim_end_matches(" kB").parse().ok()?;
@@ -55,13 +51,8 @@ fn resident_pages_of_a_real_file_never_exceed_the_charge_and_go_down_on_release(
         let mut most = 0;
         for pass in 0..2 {
             for from in (0..LEN).step_by(1 << 20) {
-                let view = segment
-                    .read(section, from as u64..(from + (1 << 20)) as u64)
-                    .unwrap();
-                assert!(
-                    *view == content[from..from + (1 << 20)],
-                    "pass {pass}, {from}"
-                );
+                let view = segment.read(section, from as u64..(from + (1 << 20)) as u64).unwrap();
+                assert!(*view == content[from..from + (1 << 20)], "pass {pass}, {from}");
                 assert_eq!(view.as_ptr().align_offset(64), 0);
                 if let Some(resident) = resident(&file) {
                     assert!(resident <= windows.charged().get(), "pass {pass}, {from}");
@@ -103,10 +94,7 @@ fn a_point_read_brings_in_no_more_than_the_window_that_it_charged() {
     assert_eq!(windows.charged(), Bytes::of(geometry.window));
     let file = directory.path().join(segment_name(1)).display().to_string();
     if let Some(resident) = resident(&file) {
-        assert!(
-            resident > 0 && resident <= geometry.window as u64,
-            "{resident}"
-        );
+        assert!(resident > 0 && resident <= geometry.window as u64, "{resident}");
     }
 }
 

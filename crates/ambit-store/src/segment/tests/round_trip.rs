@@ -11,10 +11,7 @@ use crate::segment::{Io, Section};
 fn sections_come_back_byte_for_byte_by_map_and_by_pread() {
     let bench = Bench::roomy();
     let (rows, text) = (noise(40 * 1536, 1), noise(10_001, 2));
-    let meta = bench.write(
-        3,
-        &[("rows", 1536, &rows), ("text", 0, &text), ("none", 4, &[])],
-    );
+    let meta = bench.write(3, &[("rows", 1536, &rows), ("text", 0, &text), ("none", 4, &[])]);
     for io in BOTH {
         let segment = bench.open(&meta, io).unwrap();
         assert_eq!((segment.id(), segment.rows()), (3, 7));
@@ -52,10 +49,7 @@ fn sections_begin_at_multiples_of_64_and_views_cast_to_numbers() {
     let bench = Bench::roomy();
     let numbers: Vec<f32> = (0..5000).map(|i| i as f32 * 0.5).collect();
     let odd = noise(13, 5);
-    let meta = bench.write(
-        9,
-        &[("odd", 0, &odd), ("f32", 8, bytemuck::cast_slice(&numbers))],
-    );
+    let meta = bench.write(9, &[("odd", 0, &odd), ("f32", 8, bytemuck::cast_slice(&numbers))]);
     for io in BOTH {
         let segment = bench.open(&meta, io).unwrap();
         let section = segment.section("f32").unwrap();
@@ -88,32 +82,14 @@ fn a_range_past_the_end_of_its_section_is_refused() {
         let segment = bench.open(&meta, io).unwrap();
         let a = segment.section("a").unwrap();
         assert_eq!(segment.read(a, 5000..5000).unwrap().len(), 0);
-        for range in [
-            (0, 5001),
-            (5001, 5001),
-            (4, 3),
-            (u64::MAX, u64::MAX),
-            (0, u64::MAX),
-        ] {
+        for range in [(0, 5001), (5001, 5001), (4, 3), (u64::MAX, u64::MAX), (0, u64::MAX)] {
             let error = segment.read(a, range.0..range.1).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid, "{range:?}");
         }
         for made_up in [
-            Section {
-                offset: u64::MAX - 3,
-                len: 100,
-                stride: 0,
-            },
-            Section {
-                offset: 0,
-                len: u64::MAX,
-                stride: 0,
-            },
-            Section {
-                offset: meta.len,
-                len: 1,
-                stride: 0,
-            },
+            Section { offset: u64::MAX - 3, len: 100, stride: 0 },
+            Section { offset: 0, len: u64::MAX, stride: 0 },
+            Section { offset: meta.len, len: 1, stride: 0 },
         ] {
             let error = segment.read(made_up, 0..made_up.len).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid, "{made_up:?}");

@@ -144,11 +144,7 @@ fn misuse_is_refused_by_name() {
 fn names_sections_and_rows_are_held_to_their_limits() {
     let bench = Bench::roomy();
     let mut writer = bench.writer(1);
-    for (len, fits) in [
-        (1, true),
-        (MAX_SECTION_NAME, true),
-        (MAX_SECTION_NAME + 1, false),
-    ] {
+    for (len, fits) in [(1, true), (MAX_SECTION_NAME, true), (MAX_SECTION_NAME + 1, false)] {
         let begun = writer.begin(&"n".repeat(len), 1);
         assert_eq!(begun.is_ok(), fits, "{len}");
         if fits {
@@ -159,20 +155,13 @@ fn names_sections_and_rows_are_held_to_their_limits() {
         writer.begin(&number.to_string(), 1).unwrap();
         writer.end().unwrap();
     }
-    assert_eq!(
-        writer.begin("one too many", 1).unwrap_err().kind(),
-        ErrorKind::Invalid
-    );
+    assert_eq!(writer.begin("one too many", 1).unwrap_err().kind(), ErrorKind::Invalid);
     let meta = writer.finish(MAX_SEGMENT_ROWS).unwrap();
     let segment = bench.open(&meta, crate::segment::Io::Map).unwrap();
     assert_eq!(segment.sections().len(), MAX_SECTIONS);
     assert_eq!(segment.rows(), MAX_SEGMENT_ROWS);
     assert_eq!(
-        bench
-            .writer(2)
-            .finish(MAX_SEGMENT_ROWS + 1)
-            .unwrap_err()
-            .kind(),
+        bench.writer(2).finish(MAX_SEGMENT_ROWS + 1).unwrap_err().kind(),
         ErrorKind::Invalid
     );
 }
