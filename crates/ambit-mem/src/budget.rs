@@ -29,9 +29,7 @@ pub struct Owner {
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: Bytes) -> Self {
-        Self {
-            ledger: Ledger::new(limit),
-        }
+        Self { ledger: Ledger::new(limit) }
     }
 
     /// The limit.
@@ -67,26 +65,18 @@ impl Budget {
     /// The tree of owners. Sums are those of one pass over the accounts.
     pub fn explain(&self) -> Owner {
         let mut root = Owner::default();
-        for account in self.ledger.accounts() {
+        for holder in self.ledger.holdings() {
             let mut at = &mut root;
-            for part in account.path.split('/') {
-                let index = match at
-                    .children
-                    .binary_search_by(|child| child.name.as_str().cmp(part))
-                {
-                    Ok(index) => index,
-                    Err(index) => {
-                        let child = Owner {
-                            name: part.to_owned(),
-                            ..Owner::default()
-                        };
-                        at.children.insert(index, child);
-                        index
-                    }
-                };
+            for part in holder.account.split('/') {
+                let found = at.children.binary_search_by(|child| child.name.as_str().cmp(part));
+                let index = found.unwrap_or_else(|index| {
+                    let child = Owner { name: part.to_owned(), ..Owner::default() };
+                    at.children.insert(index, child);
+                    index
+                });
                 at = &mut at.children[index];
             }
-            at.bytes = account.held();
+            at.bytes = holder.bytes;
         }
         root.add_up();
         root
@@ -141,11 +131,7 @@ impl std::fmt::Debug for Budget {
 
 impl Owner {
     fn add_up(&mut self) -> Bytes {
-        let below: u64 = self
-            .children
-            .iter_mut()
-            .map(|child| child.add_up().get())
-            .sum();
+        let below: u64 = self.children.iter_mut().map(|child| child.add_up().get()).sum();
         self.total = Bytes::new(self.bytes.get() + below);
         self.total
     }

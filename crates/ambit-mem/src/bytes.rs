@@ -121,14 +121,9 @@ impl fmt::Display for Bytes {
         }
         let mut tenths = 0;
         let mut name = "";
-        for (shift, unit) in [
-            (10, "KiB"),
-            (20, "MiB"),
-            (30, "GiB"),
-            (40, "TiB"),
-            (50, "PiB"),
-            (60, "EiB"),
-        ] {
+        for (shift, unit) in
+            [(10, "KiB"), (20, "MiB"), (30, "GiB"), (40, "TiB"), (50, "PiB"), (60, "EiB")]
+        {
             let size = 1_u128 << shift;
             tenths = (u128::from(self.0) * 10 + size / 2) / size;
             name = unit;
@@ -169,15 +164,10 @@ impl FromStr for Bytes {
     /// Case and space around the parts do not matter. K, M, G, T, P (with or without `iB`) are
     /// powers of 1,024; KB, MB, GB, TB, PB are powers of 1,000. A fraction is cut to whole bytes.
     fn from_str(input: &str) -> Result<Self, ParseBytesError> {
-        let refuse = |reason| ParseBytesError {
-            input: input.into(),
-            reason,
-        };
+        let refuse = |reason| ParseBytesError { input: input.into(), reason };
         let text = input.trim();
-        let number_len = text
-            .bytes()
-            .take_while(|byte| byte.is_ascii_digit() || *byte == b'.')
-            .count();
+        let number_len =
+            text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
         let (number, unit) = text.split_at(number_len);
         let unit = unit_size(unit.trim()).ok_or_else(|| refuse("unknown unit"))?;
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
@@ -288,10 +278,7 @@ mod tests {
             "∞",
         ] {
             let error = text.parse::<Bytes>().expect_err(text);
-            assert!(
-                error.to_string().contains("write for example 64MiB"),
-                "{error}"
-            );
+            assert!(error.to_string().contains("write for example 64MiB"), "{error}");
         }
     }
 
@@ -304,10 +291,7 @@ mod tests {
         assert_eq!(Bytes::mib(1).checked_mul(u64::MAX), None);
         assert_eq!(Bytes::mib(1).saturating_mul(u64::MAX), Bytes::MAX);
         assert_eq!(Bytes::gib(u64::MAX), Bytes::MAX);
-        assert_eq!(
-            [Bytes::MAX, Bytes::new(1)].into_iter().sum::<Bytes>(),
-            Bytes::MAX
-        );
+        assert_eq!([Bytes::MAX, Bytes::new(1)].into_iter().sum::<Bytes>(), Bytes::MAX);
     }
 
     proptest! {

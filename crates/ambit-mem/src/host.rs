@@ -57,31 +57,21 @@ fn decide(physical: Option<Bytes>, cgroup: Option<Bytes>) -> (Bytes, LimitSource
         (None, None) => return (WHEN_UNKNOWN, LimitSource::Unknown),
     };
     let quarter = Bytes::new(whole.get() / 4);
-    if quarter > MOST_BY_DEFAULT {
-        (MOST_BY_DEFAULT, LimitSource::Most)
-    } else {
-        (quarter, source)
-    }
+    if quarter > MOST_BY_DEFAULT { (MOST_BY_DEFAULT, LimitSource::Most) } else { (quarter, source) }
 }
 
 type Read<'a> = &'a dyn Fn(&Path) -> Option<String>;
 
 fn physical(read: Read<'_>) -> Option<Bytes> {
     let text = read(Path::new("/proc/meminfo"))?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemTotal:"))?;
-    Some(Bytes::kib(
-        line.trim().strip_suffix("kB")?.trim().parse().ok()?,
-    ))
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    Some(Bytes::kib(line.trim().strip_suffix("kB")?.trim().parse().ok()?))
 }
 
 /// The smallest limit of this process's group and those above it.
 fn cgroup(read: Read<'_>) -> Option<Bytes> {
     let text = read(Path::new("/proc/self/cgroup"))?;
-    text.lines()
-        .filter_map(|line| smallest_up(line, read))
-        .min()
+    text.lines().filter_map(|line| smallest_up(line, read)).min()
 }
 
 fn smallest_up(line: &str, read: Read<'_>) -> Option<Bytes> {
@@ -119,14 +109,8 @@ mod tests {
     #[test]
     fn the_default_is_a_quarter_of_the_smaller_and_at_most_two_gib() {
         let gib = |n| Some(Bytes::gib(n));
-        assert_eq!(
-            decide(gib(4), gib(2)),
-            (Bytes::mib(512), LimitSource::Cgroup)
-        );
-        assert_eq!(
-            decide(gib(4), gib(8)),
-            (Bytes::gib(1), LimitSource::Physical)
-        );
+        assert_eq!(decide(gib(4), gib(2)), (Bytes::mib(512), LimitSource::Cgroup));
+        assert_eq!(decide(gib(4), gib(8)), (Bytes::gib(1), LimitSource::Physical));
         assert_eq!(decide(gib(64), None), (Bytes::gib(2), LimitSource::Most));
         assert_eq!(decide(None, gib(1)), (Bytes::mib(256), LimitSource::Cgroup));
         assert_eq!(decide(None, None), (WHEN_UNKNOWN, LimitSource::Unknown));
@@ -147,10 +131,7 @@ mod tests {
         let read = files(&[
             ("/proc/self/cgroup", "5:cpu:/x\n4:memory,hugetlb:/x\n"),
             ("/sys/fs/cgroup/memory/x/memory.limit_in_bytes", "2097152\n"),
-            (
-                "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-                "9223372036854771712\n",
-            ),
+            ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
         ]);
         assert_eq!(cgroup(&read), Some(Bytes::mib(2)));
         assert_eq!(limit("9223372036854771712"), None);
@@ -158,10 +139,7 @@ mod tests {
 
     #[test]
     fn files_that_say_nothing_are_no_limit() {
-        let read = files(&[
-            ("/proc/self/cgroup", "nonsense\n0::/\n"),
-            ("/proc/meminfo", "x\n"),
-        ]);
+        let read = files(&[("/proc/self/cgroup", "nonsense\n0::/\n"), ("/proc/meminfo", "x\n")]);
         assert_eq!(cgroup(&read), None);
         assert_eq!(physical(&read), None);
         let read = files(&[("/proc/meminfo", "MemTotal:       1024 kB\n")]);

@@ -63,11 +63,7 @@ pub struct Leak {
 
 impl fmt::Display for Leak {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "account {} ended with {} outstanding",
-            self.account, self.bytes
-        )
+        write!(f, "account {} ended with {} outstanding", self.account, self.bytes)
     }
 }
 

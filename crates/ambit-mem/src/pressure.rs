@@ -16,11 +16,7 @@ pub enum Pressure {
 impl Pressure {
     /// The pressure of `used` bytes under `limit`, when nothing was refused.
     pub const fn of(used: Bytes, limit: Bytes) -> Self {
-        if used.get() >= limit.get() - limit.get() / 8 {
-            Self::Soft
-        } else {
-            Self::None
-        }
+        if used.get() >= limit.get() - limit.get() / 8 { Self::Soft } else { Self::None }
     }
 
     pub(crate) const fn from_u8(value: u8) -> Self {

@@ -72,12 +72,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ALL: [Priority; 4] = [
-        Priority::Prefetch,
-        Priority::Cache,
-        Priority::Query,
-        Priority::Write,
-    ];
+    const ALL: [Priority; 4] =
+        [Priority::Prefetch, Priority::Cache, Priority::Query, Priority::Write];
 
     #[test]
     fn headroom_is_the_documented_share() {

@@ -20,16 +20,12 @@ pub struct Resident {
 impl Resident {
     /// Reads the numbers now; `None` where the system has no `/proc/self/status`.
     pub fn read() -> Option<Self> {
-        std::fs::read_to_string("/proc/self/status")
-            .ok()
-            .map(|status| Self::parse(&status))
+        std::fs::read_to_string("/proc/self/status").ok().map(|status| Self::parse(&status))
     }
 
     fn parse(status: &str) -> Self {
         let field = |name: &str| {
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
             Bytes::kib(kib.unwrap_or(0))
         };
@@ -61,9 +57,6 @@ mod tests {
 
     #[test]
     fn a_status_without_the_fields_is_zero() {
-        assert_eq!(
-            Resident::parse("Name: x\nVmHWM: lots\n"),
-            Resident::default()
-        );
+        assert_eq!(Resident::parse("Name: x\nVmHWM: lots\n"), Resident::default());
     }
 }

@@ -1,23 +1,19 @@
 //! Bytes that somebody holds, given back on drop.
 
-use crate::account::AccountInner;
-use crate::sync::Arc;
+use crate::account::Cells;
 use crate::{Bytes, OverBudget};
 
 /// Bytes that somebody holds; given back on drop.
 #[must_use = "dropping a reservation gives its bytes back"]
 pub struct Reservation {
-    account: Arc<AccountInner>,
+    cells: &'static Cells,
     bytes: u64,
 }
 
 impl Reservation {
     #[inline]
-    pub(crate) fn new(account: Arc<AccountInner>, bytes: Bytes) -> Self {
-        Self {
-            account,
-            bytes: bytes.get(),
-        }
+    pub(crate) fn new(cells: &'static Cells, bytes: Bytes) -> Self {
+        Self { cells, bytes: bytes.get() }
     }
 
     /// Bytes held.
@@ -32,7 +28,7 @@ impl Reservation {
     /// [`OverBudget`].
     #[inline]
     pub fn grow(&mut self, more: Bytes) -> Result<(), OverBudget> {
-        self.account.ledger.take(&self.account, more.get())?;
+        self.cells.take(more.get(), false)?;
         self.bytes += more.get();
         Ok(())
     }
@@ -43,13 +39,11 @@ impl Reservation {
     pub fn shrink(&mut self, less: Bytes) {
         let mut less = less.get();
         if less > self.bytes {
-            self.account
-                .ledger
-                .count_misuse(&self.account.path, less, self.bytes);
+            self.cells.count_misuse(less, self.bytes);
             less = self.bytes;
         }
         self.bytes -= less;
-        self.account.ledger.give(&self.account, less);
+        self.cells.give(less, false);
     }
 
     /// Grows or shrinks to exactly `bytes`.
@@ -69,16 +63,16 @@ impl Reservation {
     pub fn split(&mut self, part: Bytes) -> Self {
         let part = part.get().min(self.bytes);
         self.bytes -= part;
-        Self {
-            account: Arc::clone(&self.account),
-            bytes: part,
-        }
+        self.cells.begin();
+        Self { cells: self.cells, bytes: part }
     }
 
-    /// Takes over the bytes of another reservation of the same account; one of another
-    /// account comes back untouched.
+    /// Takes over the bytes of another reservation of the same account.
+    ///
+    /// # Errors
+    /// One of another account comes back untouched.
     pub fn merge(&mut self, mut other: Self) -> Result<(), Self> {
-        if !Arc::ptr_eq(&self.account, &other.account) {
+        if !std::ptr::eq(self.cells, other.cells) {
             return Err(other);
         }
         self.bytes += std::mem::take(&mut other.bytes);
@@ -89,16 +83,15 @@ impl Reservation {
 impl Drop for Reservation {
     #[inline]
     fn drop(&mut self) {
-        if self.bytes > 0 {
-            self.account.ledger.give(&self.account, self.bytes);
-        }
+        self.cells.give(self.bytes, true);
     }
 }
 
 impl std::fmt::Debug for Reservation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let account = self.cells.identity().map(|owner| owner.path);
         f.debug_struct("Reservation")
-            .field("account", &self.account.path)
+            .field("account", &account.unwrap_or_default())
             .field("bytes", &self.bytes())
             .finish()
     }

@@ -34,14 +34,11 @@ pub(crate) fn index() -> usize {
         .unwrap_or(0)
 }
 
-/// Number of shards of an account: a power of two, twice the processors, from 4 to 16.
+/// Number of shards of an account: a power of two, twice the processors, from 4 to 8.
 pub(crate) fn count() -> usize {
     static COUNT: OnceLock<usize> = OnceLock::new();
     *COUNT.get_or_init(|| {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        processors
-            .saturating_mul(2)
-            .clamp(4, 16)
-            .next_power_of_two()
+        processors.saturating_mul(2).clamp(4, 8).next_power_of_two()
     })
 }

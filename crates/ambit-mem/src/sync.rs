@@ -10,7 +10,5 @@ pub(crate) use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 /// No foreign code runs under a lock of this crate, and every critical section leaves its data
 /// whole at each step; a panic elsewhere must not turn into a second one here.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -61,14 +61,15 @@ struct Shard {
 impl<A> TrackingAllocator<A> {
     /// Counts for `inner`.
     pub const fn new(inner: A) -> Self {
-        const EMPTY: Padded<Shard> = Padded(Shard {
-            balance: AtomicI64::new(0),
-            allocations: AtomicU64::new(0),
-            frees: AtomicU64::new(0),
-        });
         Self {
             inner,
-            shards: [EMPTY; SHARDS],
+            shards: [const {
+                Padded(Shard {
+                    balance: AtomicI64::new(0),
+                    allocations: AtomicU64::new(0),
+                    frees: AtomicU64::new(0),
+                })
+            }; SHARDS],
             reported: Padded(AtomicI64::new(0)),
             peak: AtomicI64::new(0),
         }
@@ -77,11 +78,8 @@ impl<A> TrackingAllocator<A> {
     /// The numbers now.
     pub fn stats(&self) -> AllocatorStats {
         let sum = |read: fn(&Shard) -> u64| self.shards.iter().map(|shard| read(&shard.0)).sum();
-        let kept: i64 = self
-            .shards
-            .iter()
-            .map(|shard| shard.0.balance.load(Ordering::Relaxed))
-            .sum();
+        let kept: i64 =
+            self.shards.iter().map(|shard| shard.0.balance.load(Ordering::Relaxed)).sum();
         let current = (self.reported.0.load(Ordering::Relaxed) + kept).max(0);
         let peak = self.peak.load(Ordering::Relaxed).max(current);
         AllocatorStats {
@@ -203,9 +201,8 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 // SAFETY: the layout is not empty, and the pointer is freed once, with it.
-                let pointers: Vec<usize> = (0..100)
-                    .map(|_| unsafe { allocator.alloc(layout) } as usize)
-                    .collect();
+                let pointers: Vec<usize> =
+                    (0..100).map(|_| unsafe { allocator.alloc(layout) } as usize).collect();
                 let allocator = &allocator;
                 scope.spawn(move || {
                     for pointer in pointers {

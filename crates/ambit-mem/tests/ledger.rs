@@ -1,10 +1,57 @@
 //! The ledger against a naive model, under threads, with reclaimers and changing limits.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use ambit_mem::{Account, Budget, Bytes, Pressure, Priority, Reclaimer, Refusal, Reservation};
 use proptest::prelude::*;
+
+#[test]
+fn a_hopeless_request_pushes_nobody_out() {
+    let budget = Budget::new(bytes(320));
+    let pile = Pile::new(&budget, "pile", 1.0, &Arc::default());
+    assert!(budget.account("writer", Priority::Write).reserve(bytes(1000)).is_err());
+    assert_eq!(pile.reclaimable(), bytes(100));
+}
+
+#[test]
+fn what_fits_is_granted_beside_busy_threads() {
+    let budget = Budget::new(Bytes::mib(64));
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for name in ["busy/a", "busy/b"] {
+            let account = budget.account(name, Priority::Write);
+            let stop = &stop;
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    drop(account.reserve(Bytes::kib(8)).unwrap());
+                }
+            });
+        }
+        let account = budget.account("large", Priority::Write);
+        let most = Bytes::mib(64).saturating_sub(Bytes::kib(16));
+        let refused = (0..20_000).filter(|_| account.reserve(most).is_err()).count();
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(refused, 0);
+    });
+}
+
+#[test]
+fn a_reservation_outlives_its_handle_and_its_path_stays_its_own() {
+    let budget = Budget::new(Bytes::mib(1));
+    let mut held = budget.account("a", Priority::Write).reserve(Bytes::ZERO).unwrap();
+    for index in 0..100 {
+        drop(budget.account(&format!("other/{index}"), Priority::Write).reserve(bytes(1)));
+    }
+    held.grow(bytes(7)).unwrap();
+    assert_eq!(budget.outstanding()[0].account, "a");
+    assert_eq!(budget.account("a", Priority::Write).used(), bytes(7));
+    drop(held);
+    drop(budget.account("b", Priority::Write));
+    assert_eq!(budget.explain().children.len(), 0);
+}
 
 fn bytes(n: u64) -> Bytes {
     Bytes::new(n)
@@ -35,36 +82,21 @@ fn credit_that_other_threads_left_behind_does_not_make_a_fitting_request_fail() 
 #[test]
 fn a_refusal_names_the_largest_holders_and_the_budget_that_fits() {
     let budget = Budget::new(bytes(1000));
-    let small = budget
-        .account("store/small", Priority::Write)
-        .reserve(bytes(100))
-        .unwrap();
-    let large = budget
-        .account("cache/large", Priority::Write)
-        .reserve(bytes(700))
-        .unwrap();
+    let small = budget.account("store/small", Priority::Write).reserve(bytes(100)).unwrap();
+    let large = budget.account("cache/large", Priority::Write).reserve(bytes(700)).unwrap();
     let asker = budget.account("query", Priority::Write);
     let refusal = asker.reserve(bytes(300)).unwrap_err();
     assert_eq!(refusal.holders[0].account, "cache/large");
     assert_eq!(refusal.holders[1].bytes, bytes(100));
     assert_eq!((refusal.free, refusal.would_fit), (bytes(200), bytes(1100)));
     let text = refusal.to_string();
-    for part in [
-        "query asked for 300 B",
-        "cache/large 700 B",
-        "1.1 KiB would fit",
-    ] {
+    for part in ["query asked for 300 B", "cache/large 700 B", "1.1 KiB would fit"] {
         assert!(text.contains(part), "{text}");
     }
     drop((small, large));
     assert!(asker.reserve(bytes(300)).is_ok());
     let roomier = Budget::new(refusal.would_fit);
-    assert!(
-        roomier
-            .account("all", Priority::Write)
-            .reserve(bytes(1100))
-            .is_ok()
-    );
+    assert!(roomier.account("all", Priority::Write).reserve(bytes(1100)).is_ok());
 }
 
 #[test]
@@ -73,18 +105,8 @@ fn lower_priorities_leave_their_headroom_to_writes() {
     let cache = budget.account("cache", Priority::Cache);
     assert!(cache.reserve(Bytes::mib(31)).is_err());
     let _held = cache.reserve(Bytes::mib(30)).unwrap();
-    assert!(
-        budget
-            .account("query", Priority::Query)
-            .reserve(Bytes::mib(2))
-            .is_err()
-    );
-    assert!(
-        budget
-            .account("write", Priority::Write)
-            .reserve(Bytes::mib(2))
-            .is_ok()
-    );
+    assert!(budget.account("query", Priority::Query).reserve(Bytes::mib(2)).is_err());
+    assert!(budget.account("write", Priority::Write).reserve(Bytes::mib(2)).is_ok());
 }
 
 /// Holds reservations that it gives back when asked, and may reserve while it is asked.
@@ -104,17 +126,9 @@ impl Pile {
         asked: &Arc<Mutex<Vec<&'static str>>>,
     ) -> Arc<Self> {
         let account = budget.account(name, Priority::Cache);
-        let held = (0..10)
-            .map(|_| account.reserve(bytes(10)).unwrap())
-            .collect();
+        let held = (0..10).map(|_| account.reserve(bytes(10)).unwrap()).collect();
         let asked = Arc::clone(asked);
-        let pile = Arc::new(Self {
-            name,
-            worth,
-            account,
-            held: Mutex::new(held),
-            asked,
-        });
+        let pile = Arc::new(Self { name, worth, account, held: Mutex::new(held), asked });
         let weak: Weak<dyn Reclaimer> = Arc::downgrade(&pile) as _;
         pile.account.set_reclaimer(weak);
         pile
@@ -174,29 +188,16 @@ fn lowering_the_limit_sheds_and_says_where_it_does_not_get_there() {
     let budget = Budget::new(bytes(1000));
     let asked = Arc::default();
     let _pile = Pile::new(&budget, "pile", 1.0, &asked);
-    let fixed = budget
-        .account("fixed", Priority::Write)
-        .reserve(bytes(400))
-        .unwrap();
+    let fixed = budget.account("fixed", Priority::Write).reserve(bytes(400)).unwrap();
     budget.set_limit(bytes(450)).unwrap();
     assert!(budget.used() <= bytes(450));
     let refusal = budget.set_limit(bytes(300)).unwrap_err();
     assert_eq!(refusal.holders[0].account, "fixed");
     assert_eq!(budget.limit(), bytes(300));
-    assert!(
-        budget
-            .account("more", Priority::Write)
-            .reserve(bytes(1))
-            .is_err()
-    );
+    assert!(budget.account("more", Priority::Write).reserve(bytes(1)).is_err());
     drop(fixed);
     budget.set_limit(bytes(2000)).unwrap();
-    assert!(
-        budget
-            .account("more", Priority::Write)
-            .reserve(bytes(1500))
-            .is_ok()
-    );
+    assert!(budget.account("more", Priority::Write).reserve(bytes(1500)).is_ok());
 }
 
 #[test]
@@ -209,10 +210,7 @@ fn pressure_is_told_when_it_changes() {
     let held = account.reserve(Bytes::mib(60)).unwrap();
     assert!(account.reserve(Bytes::mib(60)).is_err());
     drop(held);
-    assert_eq!(
-        *told.lock().unwrap(),
-        [Pressure::Soft, Pressure::Hard, Pressure::None]
-    );
+    assert_eq!(*told.lock().unwrap(), [Pressure::Soft, Pressure::Hard, Pressure::None]);
 }
 
 #[test]
@@ -225,15 +223,9 @@ fn a_reservation_grows_shrinks_splits_and_merges_without_losing_a_byte() {
     assert!(first.grow(bytes(1000)).is_err());
     assert_eq!(first.bytes(), bytes(120));
     let second = first.split(bytes(70));
-    assert_eq!(
-        (first.bytes(), second.bytes(), account.used()),
-        (bytes(50), bytes(70), bytes(120))
-    );
+    assert_eq!((first.bytes(), second.bytes(), account.used()), (bytes(50), bytes(70), bytes(120)));
     first.merge(second).unwrap();
-    let other = budget
-        .account("b", Priority::Write)
-        .reserve(bytes(5))
-        .unwrap();
+    let other = budget.account("b", Priority::Write).reserve(bytes(5)).unwrap();
     let other = first.merge(other).unwrap_err();
     assert_eq!((first.bytes(), other.bytes()), (bytes(120), bytes(5)));
     first.resize(bytes(7)).unwrap();
@@ -249,10 +241,7 @@ fn a_forgotten_reservation_is_a_named_leak() {
     std::mem::forget(account.reserve(bytes(42)).unwrap());
     assert_eq!(budget.outstanding()[0].account, "store/leaky");
     let leak = account.close().unwrap_err();
-    assert_eq!(
-        (leak.account.as_str(), leak.bytes),
-        ("store/leaky", bytes(42))
-    );
+    assert_eq!((leak.account.as_str(), leak.bytes), ("store/leaky", bytes(42)));
     assert_eq!(budget.leaks(), 1);
 }
 
@@ -260,10 +249,7 @@ fn a_forgotten_reservation_is_a_named_leak() {
 #[should_panic(expected = "given back")]
 fn giving_back_more_than_was_taken_panics_in_debug() {
     let budget = Budget::new(bytes(1000));
-    let mut held = budget
-        .account("a", Priority::Write)
-        .reserve(bytes(10))
-        .unwrap();
+    let mut held = budget.account("a", Priority::Write).reserve(bytes(10)).unwrap();
     held.shrink(bytes(11));
 }
 
@@ -274,19 +260,12 @@ fn accounts_that_are_gone_leave_the_tree_and_the_tree_sums() {
     let _one = kept.reserve(bytes(10)).unwrap();
     let _two = kept.child("deep/er").reserve(bytes(5)).unwrap();
     for index in 0..1000 {
-        drop(
-            budget
-                .account(&format!("passing/{index}"), Priority::Query)
-                .reserve(bytes(1)),
-        );
+        drop(budget.account(&format!("passing/{index}"), Priority::Query).reserve(bytes(1)));
     }
     let root = budget.explain();
     assert_eq!(root.children.len(), 1);
     let store = &root.children[0];
-    assert_eq!(
-        (store.name.as_str(), store.bytes, store.total),
-        ("store", Bytes::ZERO, bytes(15))
-    );
+    assert_eq!((store.name.as_str(), store.bytes, store.total), ("store", Bytes::ZERO, bytes(15)));
     assert_eq!(store.children[0].total, bytes(15));
     assert_eq!(root.total, budget.used());
 }
@@ -318,9 +297,7 @@ fn what_threads_hold_together_never_exceeds_the_limit() {
                 let mut kept: Vec<Reservation> = Vec::new();
                 let mut state = thread + 1;
                 for _ in 0..50_000 {
-                    state = state
-                        .wrapping_mul(6_364_136_223_846_793_005)
-                        .wrapping_add(1);
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                     let size = state >> 43;
                     if state >> 33 & 3 != 0 {
                         match account.reserve(bytes(size)) {
