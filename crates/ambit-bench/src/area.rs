@@ -191,11 +191,7 @@ impl Bench {
             None => self.binary.insert(binary::find()?).clone(),
         };
         let mut command = Command::new(binary);
-        command
-            .args(arguments)
-            .arg("--store")
-            .arg(store)
-            .args(["--json", "--quiet"]);
+        command.args(arguments).arg("--store").arg(store).args(["--json", "--quiet"]);
         Ok(command)
     }
 
@@ -207,10 +203,7 @@ impl Bench {
         options: &[&str],
     ) -> Result<Ran, BenchError> {
         let mut command = self.ambit(store, ["import"])?;
-        command
-            .arg(file)
-            .args(["--collection", "bench", "--space", "v"])
-            .args(options);
+        command.arg(file).args(["--collection", "bench", "--space", "v"]).args(options);
         process::run(&command)
     }
 
@@ -222,10 +215,7 @@ impl Bench {
         options: &[&str],
     ) -> Result<Ran, BenchError> {
         let mut command = self.ambit(store, ["query"])?;
-        command
-            .arg(file)
-            .args(["--collection", "bench", "--space", "v", "-k", "10"])
-            .args(options);
+        command.arg(file).args(["--collection", "bench", "--space", "v", "-k", "10"]).args(options);
         process::run(&command)
     }
 
@@ -264,12 +254,7 @@ impl Bench {
         let store = self.fresh("large")?;
         let budget = format!("{LARGE_BUDGET_MIB}MiB");
         let ran = self.import(&store, &file, &["--budget", &budget])?;
-        let large = Large {
-            store,
-            rows,
-            bytes,
-            import: ran.figures,
-        };
+        let large = Large { store, rows, bytes, import: ran.figures };
         self.large = Some(large.clone());
         Ok(large)
     }
@@ -277,9 +262,9 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        for name in [
-            "glosses", "large", "import", "bounded", "exact", "durable", "index", "sources",
-        ] {
+        for name in
+            ["glosses", "large", "import", "bounded", "exact", "durable", "index", "sources"]
+        {
             // What is left is found in the work directory, and made anew by the next run.
             let _ = std::fs::remove_dir_all(self.work.join(name));
         }

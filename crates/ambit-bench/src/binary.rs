@@ -14,9 +14,7 @@ pub fn find() -> Result<PathBuf, BenchError> {
         return Ok(PathBuf::from(named));
     }
     let this = std::env::current_exe()?;
-    let folder = this
-        .parent()
-        .ok_or_else(|| BenchError::at(&this, "has no folder"))?;
+    let folder = this.parent().ok_or_else(|| BenchError::at(&this, "has no folder"))?;
     let beside = folder.join("ambit");
     let built = build(folder);
     match built {
@@ -32,13 +30,7 @@ fn build(folder: &Path) -> Result<(), BenchError> {
     let target = folder.parent().unwrap_or(folder);
     let mut cargo = Command::new("cargo");
     cargo
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "ambit-app",
-            "--manifest-path",
-        ])
+        .args(["build", "--quiet", "--package", "ambit-app", "--manifest-path"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml"))
         .arg("--target-dir")
         .arg(target);
@@ -53,8 +45,5 @@ fn build(folder: &Path) -> Result<(), BenchError> {
     }
     let told = String::from_utf8_lossy(&output.stderr);
     let last: Vec<&str> = told.lines().rev().take(3).collect();
-    Err(BenchError::new(format!(
-        "ambit does not build: {}; set AMBIT_BIN",
-        last.join(" | ")
-    )))
+    Err(BenchError::new(format!("ambit does not build: {}; set AMBIT_BIN", last.join(" | "))))
 }

@@ -37,16 +37,10 @@ pub struct Data {
 impl Data {
     pub fn new(directory: Option<PathBuf>, work: &Path) -> Result<Self, BenchError> {
         if let Some(directory) = directory.as_ref().filter(|directory| !directory.is_dir()) {
-            return Err(BenchError::at(
-                directory,
-                "no such directory; give --data another one",
-            ));
+            return Err(BenchError::at(directory, "no such directory; give --data another one"));
         }
         let directory = directory.unwrap_or_else(default_directory);
-        Ok(Self {
-            directory,
-            work: work.to_owned(),
-        })
+        Ok(Self { directory, work: work.to_owned() })
     }
 
     /// The rows that searches run over.
@@ -68,46 +62,29 @@ impl Data {
     ) -> Result<Vectors, BenchError> {
         let path = self.directory.join(real);
         if path.exists() {
-            return Ok(Vectors {
-                array: npy::read(&path)?,
-                path,
-                note: "",
-            });
+            return Ok(Vectors { array: npy::read(&path)?, path, note: "" });
         }
         let path = self.work.join(stand_in);
         let mut noise = Noise::new(seed);
         let mut values: Vec<f32> = (0..rows * DIM).map(|_| noise.normal()).collect();
         values.chunks_exact_mut(DIM).for_each(normalise);
         npy::write(&path, DIM, &values)?;
-        let array = Array {
-            rows,
-            columns: DIM,
-            values,
-        };
-        Ok(Vectors {
-            path,
-            array,
-            note: "synthetic data: normal deviates, 20,000 x 384",
-        })
+        let array = Array { rows, columns: DIM, values };
+        Ok(Vectors { path, array, note: "synthetic data: normal deviates, 20,000 x 384" })
     }
 
     /// Short texts in English, and what a row must say of them.
     pub fn texts(&self) -> Result<(Vec<String>, &'static str), BenchError> {
         let path = self.directory.join(ENTITIES);
         if !path.exists() {
-            return Ok((
-                stand_in_texts(),
-                "synthetic data: 50,000 sentences of 60 words",
-            ));
+            return Ok((stand_in_texts(), "synthetic data: 50,000 sentences of 60 words"));
         }
         let at = |error: &dyn std::fmt::Display| BenchError::at(&path, error);
         let file = std::fs::File::open(&path).map_err(|error| at(&error))?;
         let mut decoder = ruzstd::decoding::StreamingDecoder::new(std::io::BufReader::new(file))
             .map_err(|error| at(&error))?;
         let mut text = String::new();
-        decoder
-            .read_to_string(&mut text)
-            .map_err(|error| at(&error))?;
+        decoder.read_to_string(&mut text).map_err(|error| at(&error))?;
         let gloss = |line: &str| line.split('\t').nth(3).map(str::to_owned);
         Ok((text.lines().filter_map(gloss).collect(), ""))
     }

@@ -64,8 +64,7 @@ pub fn write(options: &Options, base: Option<&Array<f32>>, out: &Path) -> Result
             Some(base) => {
                 let start = number % base.rows * base.columns;
                 row.copy_from_slice(&base.values[start..start + options.dim]);
-                row.iter_mut()
-                    .for_each(|x| *x += options.noise * noise.normal());
+                row.iter_mut().for_each(|x| *x += options.noise * noise.normal());
             }
             None => row.iter_mut().for_each(|x| *x = noise.normal()),
         }
@@ -80,32 +79,18 @@ mod tests {
     use super::*;
 
     fn options(out: PathBuf) -> Options {
-        Options {
-            rows: 10,
-            dim: 4,
-            seed: 7,
-            noise: 0.01,
-            from: None,
-            out,
-        }
+        Options { rows: 10, dim: 4, seed: 7, noise: 0.01, from: None, out }
     }
 
     #[test]
     fn the_same_arguments_give_the_same_unit_rows_near_the_base() {
         let directory = tempfile::tempdir().unwrap();
-        let base = Array {
-            rows: 3,
-            columns: 5,
-            values: (0..15).map(|x| x as f32).collect(),
-        };
+        let base = Array { rows: 3, columns: 5, values: (0..15).map(|x| x as f32).collect() };
         let paths = ["a.npy", "b.npy"].map(|name| directory.path().join(name));
         for path in &paths {
             write(&options(path.clone()), Some(&base), path).unwrap();
         }
-        assert_eq!(
-            std::fs::read(&paths[0]).unwrap(),
-            std::fs::read(&paths[1]).unwrap()
-        );
+        assert_eq!(std::fs::read(&paths[0]).unwrap(), std::fs::read(&paths[1]).unwrap());
         let made: Array<f32> = npy::read(&paths[0]).unwrap();
         assert_eq!((made.rows, made.columns), (10, 4));
         for (number, row) in made.values.chunks(4).enumerate() {

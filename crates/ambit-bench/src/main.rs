@@ -111,9 +111,5 @@ fn run(cli: Cli) -> Result<ExitCode, BenchError> {
         }
     }
     table.finish()?;
-    Ok(if table.failures() {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(if table.failures() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

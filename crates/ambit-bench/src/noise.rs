@@ -9,10 +9,7 @@ pub struct Noise {
 
 impl Noise {
     pub fn new(seed: u64) -> Self {
-        Self {
-            state: seed,
-            spare: None,
-        }
+        Self { state: seed, spare: None }
     }
 
     pub fn next_u64(&mut self) -> u64 {
@@ -41,14 +38,9 @@ impl Noise {
 
 /// Divides `row` by its euclidean length, unless that is 0.
 pub fn normalise(row: &mut [f32]) {
-    let length = row
-        .iter()
-        .map(|x| f64::from(*x) * f64::from(*x))
-        .sum::<f64>()
-        .sqrt();
+    let length = row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
     if length > 0.0 {
-        row.iter_mut()
-            .for_each(|x| *x = (f64::from(*x) / length) as f32);
+        row.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
     }
 }
 
@@ -66,9 +58,6 @@ mod tests {
         let draws = draw(2);
         let mean = draws.iter().sum::<f32>() / draws.len() as f32;
         let variance = draws.iter().map(|x| x * x).sum::<f32>() / draws.len() as f32;
-        assert!(
-            mean.abs() < 0.02 && (variance - 1.0).abs() < 0.03,
-            "{mean} {variance}"
-        );
+        assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.03, "{mean} {variance}");
     }
 }

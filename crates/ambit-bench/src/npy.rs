@@ -35,59 +35,37 @@ impl Element for i64 {
 pub fn read<T: Element>(path: &Path) -> Result<Array<T>, BenchError> {
     let mut file = File::open(path).map_err(|error| BenchError::at(path, error))?;
     let mut start = [0; 10];
-    file.read_exact(&mut start)
-        .map_err(|error| BenchError::at(path, error))?;
+    file.read_exact(&mut start).map_err(|error| BenchError::at(path, error))?;
     if &start[..8] != MAGIC {
         return Err(BenchError::at(path, "not a .npy file of version 1.0"));
     }
     let mut header = vec![0; usize::from(u16::from_le_bytes([start[8], start[9]]))];
-    file.read_exact(&mut header)
-        .map_err(|error| BenchError::at(path, error))?;
+    file.read_exact(&mut header).map_err(|error| BenchError::at(path, error))?;
     let header = String::from_utf8_lossy(&header);
     let wanted = format!("'descr': '{}'", T::NAME);
     if !header.contains(&wanted) || !header.contains("'fortran_order': False") {
-        return Err(BenchError::at(
-            path,
-            format!("expected {wanted} in C order, found {header}"),
-        ));
+        return Err(BenchError::at(path, format!("expected {wanted} in C order, found {header}")));
     }
-    let shape = header
-        .split_once("'shape': (")
-        .and_then(|(_, rest)| rest.split_once(')'))
-        .map(|(shape, _)| -> Vec<usize> {
-            shape
-                .split(',')
-                .filter_map(|part| part.trim().parse().ok())
-                .collect()
-        });
+    let shape = header.split_once("'shape': (").and_then(|(_, rest)| rest.split_once(')')).map(
+        |(shape, _)| -> Vec<usize> {
+            shape.split(',').filter_map(|part| part.trim().parse().ok()).collect()
+        },
+    );
     let (rows, columns) = match shape.as_deref() {
         Some(&[rows, columns]) => (rows, columns),
         Some(&[rows]) => (rows, 1),
         _ => {
-            return Err(BenchError::at(
-                path,
-                format!("no shape of two numbers in {header}"),
-            ));
+            return Err(BenchError::at(path, format!("no shape of two numbers in {header}")));
         }
     };
-    let body = file
-        .metadata()?
-        .len()
-        .saturating_sub((10 + header.len()) as u64);
+    let body = file.metadata()?.len().saturating_sub((10 + header.len()) as u64);
     let count = usize::checked_mul(rows, columns).unwrap_or(usize::MAX);
     if (count as u64).checked_mul(size_of::<T>() as u64) != Some(body) {
-        return Err(BenchError::at(
-            path,
-            format!("{rows} x {columns} do not take {body} bytes"),
-        ));
+        return Err(BenchError::at(path, format!("{rows} x {columns} do not take {body} bytes")));
     }
     let mut values = vec![T::zeroed(); count];
     file.read_exact(bytemuck::cast_slice_mut(&mut values))?;
-    Ok(Array {
-        rows,
-        columns,
-        values,
-    })
+    Ok(Array { rows, columns, values })
 }
 
 /// Writes an array row by row.
@@ -105,10 +83,7 @@ impl Writer {
             f32::NAME
         );
         let unpadded = 10 + header.len() + 1;
-        header.extend(std::iter::repeat_n(
-            ' ',
-            unpadded.next_multiple_of(64) - unpadded,
-        ));
+        header.extend(std::iter::repeat_n(' ', unpadded.next_multiple_of(64) - unpadded));
         header.push('\n');
         file.write_all(MAGIC)?;
         let len = u16::try_from(header.len()).map_err(|_| BenchError::at(path, "long header"))?;
@@ -122,10 +97,7 @@ impl Writer {
     }
 
     pub fn finish(self) -> Result<(), BenchError> {
-        self.file
-            .into_inner()
-            .map_err(|error| BenchError::new(error.to_string()))?
-            .sync_data()?;
+        self.file.into_inner().map_err(|error| BenchError::new(error.to_string()))?.sync_data()?;
         Ok(())
     }
 }
@@ -145,29 +117,13 @@ mod tests {
     fn an_array_comes_back_bit_for_bit() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.npy");
-        let values = [
-            1.0,
-            -0.0,
-            f32::INFINITY,
-            f32::from_bits(0x7FC0_1234),
-            1e-42,
-            5.0,
-        ];
+        let values = [1.0, -0.0, f32::INFINITY, f32::from_bits(0x7FC0_1234), 1e-42, 5.0];
         write(&path, 3, &values).unwrap();
         let read: Array<f32> = read(&path).unwrap();
         assert_eq!((read.rows, read.columns), (2, 3));
-        assert!(
-            read.values
-                .iter()
-                .zip(values)
-                .all(|(a, b)| a.to_bits() == b.to_bits())
-        );
+        assert!(read.values.iter().zip(values).all(|(a, b)| a.to_bits() == b.to_bits()));
         let bytes = std::fs::read(&path).unwrap();
-        assert_eq!(
-            (bytes.len() - 24) % 64,
-            0,
-            "the numbers begin at a multiple of 64"
-        );
+        assert_eq!((bytes.len() - 24) % 64, 0, "the numbers begin at a multiple of 64");
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
         assert!(super::read::<f32>(&path).is_err());
         assert!(super::read::<i64>(&path).is_err());

@@ -10,15 +10,12 @@ use crate::error::BenchError;
 /// A Python that can import `module`: `AMBIT_PEERS_PYTHON`, or `python3` on the path.
 pub fn python_with(module: &str) -> Option<String> {
     let named = std::env::var("AMBIT_PEERS_PYTHON").ok();
-    named
-        .into_iter()
-        .chain(["python3".to_owned()])
-        .find(|python| {
-            Command::new(python)
-                .args(["-c", &format!("import {module}")])
-                .output()
-                .is_ok_and(|output| output.status.success())
-        })
+    named.into_iter().chain(["python3".to_owned()]).find(|python| {
+        Command::new(python)
+            .args(["-c", &format!("import {module}")])
+            .output()
+            .is_ok_and(|output| output.status.success())
+    })
 }
 
 /// Runs `script` with `arguments` and reads the JSON that it prints.

@@ -82,11 +82,7 @@ pub fn run(command: &Command) -> Result<Ran, BenchError> {
         .arg("--")
         .arg(command.get_program())
         .args(command.get_args())
-        .envs(
-            command
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
         .stdin(Stdio::null())
         .output()?;
     let read = std::fs::read(&report);
@@ -101,8 +97,5 @@ pub fn run(command: &Command) -> Result<Ran, BenchError> {
         message.push_str(told.trim());
         return Err(BenchError::new(message));
     }
-    Ok(Ran {
-        figures,
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-    })
+    Ok(Ran { figures, stdout: String::from_utf8_lossy(&output.stdout).into_owned() })
 }

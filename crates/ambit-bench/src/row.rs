@@ -109,29 +109,19 @@ impl Row {
     }
 
     fn ratio(&self) -> Option<f64> {
-        self.value
-            .zip(self.peer_value)
-            .map(|(value, peer)| value / peer)
+        self.value.zip(self.peer_value).map(|(value, peer)| value / peer)
     }
 
     /// Is the target reached? None where there is none.
     pub fn met(&self) -> Option<bool> {
         let target = self.target?;
-        let held = if self.on_ratio {
-            self.ratio()
-        } else {
-            self.value
-        };
+        let held = if self.on_ratio { self.ratio() } else { self.value };
         Some(held.is_some_and(|held| target.met(held)))
     }
 
     fn target_text(&self) -> Option<String> {
         let target = self.target?;
-        Some(if self.on_ratio {
-            format!("ratio {target}")
-        } else {
-            target.to_string()
-        })
+        Some(if self.on_ratio { format!("ratio {target}") } else { target.to_string() })
     }
 
     fn json(&self) -> Result<String, BenchError> {
@@ -150,18 +140,8 @@ impl Row {
     }
 }
 
-const HEADINGS: [&str; 10] = [
-    "case",
-    "metric",
-    "value",
-    "unit",
-    "peer",
-    "peer_value",
-    "ratio",
-    "target",
-    "met",
-    "note",
-];
+const HEADINGS: [&str; 10] =
+    ["case", "metric", "value", "unit", "peer", "peer_value", "ratio", "target", "met", "note"];
 
 /// Rows, printed as they come (JSON lines) or together at the end (a table).
 pub struct Table {
@@ -172,11 +152,7 @@ pub struct Table {
 
 impl Table {
     pub fn new(json: bool) -> Self {
-        Self {
-            json,
-            rows: Vec::new(),
-            failures: false,
-        }
+        Self { json, rows: Vec::new(), failures: false }
     }
 
     /// Takes a row in.
@@ -184,12 +160,7 @@ impl Table {
         if self.json {
             writeln!(std::io::stdout().lock(), "{}", row.json()?)?;
         } else {
-            writeln!(
-                std::io::stderr().lock(),
-                "measured {}: {}",
-                row.case,
-                row.metric
-            )?;
+            writeln!(std::io::stderr().lock(), "measured {}: {}", row.case, row.metric)?;
         }
         self.rows.push(row);
         Ok(())
@@ -221,11 +192,8 @@ impl Table {
         let widths: Vec<usize> = (0..HEADINGS.len()).map(width).collect();
         let mut out = std::io::stdout().lock();
         for row in &cells {
-            let padded: Vec<String> = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, width)| format!("{cell:<width$}"))
-                .collect();
+            let padded: Vec<String> =
+                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
             writeln!(out, "{}", padded.join("  ").trim_end())?;
         }
         Ok(())
@@ -272,10 +240,7 @@ mod tests {
         let row = Row::new("scan", "bandwidth", 9.0, "GB/s").peer("limit", 10.0);
         assert_eq!(row.met(), None);
         assert_eq!(row.clone().target(Target::AtLeast(10.0)).met(), Some(false));
-        assert_eq!(
-            row.clone().ratio_target(Target::AtLeast(0.8)).met(),
-            Some(true)
-        );
+        assert_eq!(row.clone().ratio_target(Target::AtLeast(0.8)).met(), Some(true));
         assert_eq!(row.ratio_target(Target::AtMost(0.8)).met(), Some(false));
     }
 

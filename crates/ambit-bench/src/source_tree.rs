@@ -30,21 +30,14 @@ pub fn copy(to: &Path) -> Result<Tree, BenchError> {
     let mut found = Vec::new();
     gather(&from, &mut found)?;
     if found.is_empty() {
-        return Err(BenchError::at(
-            &from,
-            "no source files here; run `cargo fetch` first",
-        ));
+        return Err(BenchError::at(&from, "no source files here; run `cargo fetch` first"));
     }
     found.sort_unstable();
     found.truncate(FILES);
     if to.exists() {
         std::fs::remove_dir_all(to)?;
     }
-    let mut tree = Tree {
-        path: to.to_owned(),
-        files: 0,
-        bytes: 0,
-    };
+    let mut tree = Tree { path: to.to_owned(), files: 0, bytes: 0 };
     for (number, file) in found.iter().enumerate() {
         let folder = to.join(format!("{:02}", number / 100));
         std::fs::create_dir_all(&folder)?;

@@ -25,10 +25,7 @@ fn thread_cpu() -> Result<f64, BenchError> {
 pub fn time<T>(work: impl FnOnce() -> T) -> Result<(T, Took), BenchError> {
     let (cpu, wall) = (thread_cpu()?, Instant::now());
     let result = work();
-    let took = Took {
-        wall: wall.elapsed().as_secs_f64(),
-        cpu: thread_cpu()? - cpu,
-    };
+    let took = Took { wall: wall.elapsed().as_secs_f64(), cpu: thread_cpu()? - cpu };
     Ok((result, took))
 }
 

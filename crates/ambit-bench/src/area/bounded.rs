@@ -21,67 +21,31 @@ pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
     let some = oracle::first_rows(bench, &queries, QUERIES)?;
     let store = bench.fresh("bounded")?;
     let budget = format!("{SMALL_BUDGET_MIB}MiB");
-    let import = bench
-        .import(&store, &glosses.path, &["--budget", &budget])?
-        .figures;
+    let import = bench.import(&store, &glosses.path, &["--budget", &budget])?.figures;
     let search = bench.query(&store, &some, &["--budget", &budget])?.figures;
     let idle = bench.ambit(&store, ["collections", "--budget", &budget])?;
     let idle = process::run(&idle)?.figures;
     table.add(
-        Row::new(
-            "bounded, base",
-            "VmHWM of ambit collections",
-            mib(&idle),
-            "MiB",
-        )
-        .target(Target::AtMost(BASE)),
+        Row::new("bounded, base", "VmHWM of ambit collections", mib(&idle), "MiB")
+            .target(Target::AtMost(BASE)),
     )?;
     let case = format!(
         "bounded, {} x {}, {SMALL_BUDGET_MIB} MiB",
         glosses.array.rows, glosses.array.columns
     );
-    peaks(
-        table,
-        &case,
-        SMALL_BUDGET_MIB,
-        &import,
-        &search,
-        glosses.note,
-    )?;
+    peaks(table, &case, SMALL_BUDGET_MIB, &import, &search, glosses.note)?;
     verified(bench, table, &case, &store)?;
     bench.fresh("bounded")?;
 
     let large = bench.large_store()?;
     let budget = format!("{LARGE_BUDGET_MIB}MiB");
-    let search = bench
-        .query(&large.store, &some, &["--budget", &budget])?
-        .figures;
-    let case = format!(
-        "bounded, {} x {LARGE_DIM}, {LARGE_BUDGET_MIB} MiB",
-        large.rows
-    );
-    peaks(
-        table,
-        &case,
-        LARGE_BUDGET_MIB,
-        &large.import,
-        &search,
-        "generated, see gen --help",
-    )?;
+    let search = bench.query(&large.store, &some, &["--budget", &budget])?.figures;
+    let case = format!("bounded, {} x {LARGE_DIM}, {LARGE_BUDGET_MIB} MiB", large.rows);
+    peaks(table, &case, LARGE_BUDGET_MIB, &large.import, &search, "generated, see gen --help")?;
     let rate = large.bytes as f64 / large.import.seconds / 1e6;
-    table.add(Row::new(
-        &case,
-        "import, durable, process start to exit",
-        rate,
-        "MB/s",
-    ))?;
+    table.add(Row::new(&case, "import, durable, process start to exit", rate, "MB/s"))?;
     let each = search.seconds / QUERIES as f64 * 1e3;
-    table.add(Row::new(
-        &case,
-        "search, process time / queries",
-        each,
-        "ms",
-    ))?;
+    table.add(Row::new(&case, "search, process time / queries", each, "ms"))?;
     bench.fresh(&format!("first-{QUERIES}.npy"))?;
     Ok(())
 }
@@ -100,11 +64,7 @@ fn peaks(
 ) -> Result<(), BenchError> {
     let target = Target::AtMost(budget as f64 + BASE);
     for (metric, figures) in [("VmHWM of import", import), ("VmHWM of search", search)] {
-        table.add(
-            Row::new(case, metric, mib(figures), "MiB")
-                .target(target)
-                .note(note),
-        )?;
+        table.add(Row::new(case, metric, mib(figures), "MiB").target(target).note(note))?;
     }
     Ok(())
 }
@@ -119,12 +79,7 @@ fn verified(
     let verify = bench.ambit(store, ["verify"])?;
     let clean = process::run(&verify).is_ok();
     table.add(
-        Row::new(
-            case,
-            "ambit verify finds it whole",
-            f64::from(u8::from(clean)),
-            "",
-        )
-        .target(Target::AtLeast(1.0)),
+        Row::new(case, "ambit verify finds it whole", f64::from(u8::from(clean)), "")
+            .target(Target::AtLeast(1.0)),
     )
 }

@@ -21,14 +21,9 @@ pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
     bench.fresh("first-1.npy")?;
     let case = format!("cli, {} x {}", glosses.array.rows, glosses.array.columns);
     table.add(
-        Row::new(
-            &case,
-            "one query, process start to exit, median",
-            median(searches),
-            "ms",
-        )
-        .peer("ambit config", median(nothings))
-        .target(Target::AtMost(60.0))
-        .note(glosses.note),
+        Row::new(&case, "one query, process start to exit, median", median(searches), "ms")
+            .peer("ambit config", median(nothings))
+            .target(Target::AtMost(60.0))
+            .note(glosses.note),
     )
 }

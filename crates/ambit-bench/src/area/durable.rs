@@ -34,40 +34,20 @@ pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
     let lost = acknowledged.difference(&listed).count();
     let case = format!("durable, {KILLS} kills");
     table.add(
-        Row::new(
-            &case,
-            "acknowledged entities",
-            acknowledged.len() as f64,
-            "",
-        )
-        .target(Target::AtLeast((KILLS * ACKNOWLEDGED) as f64)),
+        Row::new(&case, "acknowledged entities", acknowledged.len() as f64, "")
+            .target(Target::AtLeast((KILLS * ACKNOWLEDGED) as f64)),
     )?;
     table.add(
-        Row::new(
-            &case,
-            "acknowledged entities that are lost",
-            lost as f64,
-            "",
-        )
-        .target(Target::AtMost(0.0)),
+        Row::new(&case, "acknowledged entities that are lost", lost as f64, "")
+            .target(Target::AtMost(0.0)),
     )?;
     let whole = process::run(&bench.ambit(&store, ["verify"])?).is_ok();
     table.add(
-        Row::new(
-            &case,
-            "ambit verify finds it whole",
-            f64::from(u8::from(whole)),
-            "",
-        )
-        .target(Target::AtLeast(1.0)),
+        Row::new(&case, "ambit verify finds it whole", f64::from(u8::from(whole)), "")
+            .target(Target::AtLeast(1.0)),
     )?;
     let rate = acknowledged.len() as f64 / seconds;
-    table.add(Row::new(
-        &case,
-        "acknowledged, start and recovery included",
-        rate,
-        "1/s",
-    ))?;
+    table.add(Row::new(&case, "acknowledged, start and recovery included", rate, "1/s"))?;
     bench.fresh("durable")?;
     Ok(())
 }
@@ -80,10 +60,7 @@ fn killed(
     wanted: usize,
 ) -> Result<BTreeSet<String>, BenchError> {
     let mut command = bench.ambit(store, ["add", "--ack", "--collection", "bench"])?;
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(BenchError::new("ambit add has no pipes"));
     };
@@ -137,8 +114,5 @@ fn list(bench: &mut Bench, store: &Path) -> Result<BTreeSet<String>, BenchError>
     }
     let list = bench.ambit(store, ["list", "--collection", "bench"])?;
     let printed = process::run(&list)?.stdout;
-    printed
-        .lines()
-        .map(|line| Ok(serde_json::from_str::<Listed>(line)?.key))
-        .collect()
+    printed.lines().map(|line| Ok(serde_json::from_str::<Listed>(line)?.key)).collect()
 }

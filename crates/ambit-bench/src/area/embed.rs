@@ -18,11 +18,8 @@ pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
     let mut out = vec![0.0; embedder.dim()];
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let (result, took) = time(|| {
-            texts
-                .iter()
-                .try_for_each(|text| embedder.embed(text, &mut out).map(|_| ()))
-        })?;
+        let (result, took) =
+            time(|| texts.iter().try_for_each(|text| embedder.embed(text, &mut out).map(|_| ())))?;
         result?;
         rounds.push(texts.len() as f64 / took.wall);
     }

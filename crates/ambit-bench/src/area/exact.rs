@@ -18,14 +18,9 @@ pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
     let store = bench.gloss_store(&glosses)?;
     let same = round_trip(bench, &store, &glosses.path)?;
     table.add(
-        Row::new(
-            "exact, glosses",
-            "bytes of the exported file that differ",
-            same,
-            "B",
-        )
-        .target(Target::AtMost(0.0))
-        .note(glosses.note),
+        Row::new("exact, glosses", "bytes of the exported file that differ", same, "B")
+            .target(Target::AtMost(0.0))
+            .note(glosses.note),
     )?;
     let odd = bench.fresh("odd.npy")?;
     npy::write(&odd, 16, &odd_values())?;
@@ -49,9 +44,7 @@ pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
 fn round_trip(bench: &mut Bench, store: &Path, file: &Path) -> Result<f64, BenchError> {
     let exported = bench.fresh("exported.npy")?;
     let mut command = bench.ambit(store, ["export"])?;
-    command
-        .arg(&exported)
-        .args(["--collection", "bench", "--space", "v"]);
+    command.arg(&exported).args(["--collection", "bench", "--space", "v"]);
     process::run(&command)?;
     let (before, after) = (std::fs::read(file)?, std::fs::read(&exported)?);
     bench.fresh("exported.npy")?;
@@ -81,14 +74,7 @@ fn odd_values() -> Vec<f32> {
     ];
     let mut noise = crate::noise::Noise::new(5);
     let random = std::iter::from_fn(|| Some(noise.next_u64() as u32));
-    special
-        .into_iter()
-        .cycle()
-        .take(2048)
-        .chain(random)
-        .take(4096)
-        .map(f32::from_bits)
-        .collect()
+    special.into_iter().cycle().take(2048).chain(random).take(4096).map(f32::from_bits).collect()
 }
 
 /// Holds the answers of `ambit query` against brute force in float64.
@@ -101,38 +87,21 @@ fn searches(
     let queries = bench.data.queries()?;
     let (ids, scores) = (bench.fresh("ids.npy")?, bench.fresh("scores.npy")?);
     let names = [ids.display().to_string(), scores.display().to_string()];
-    bench.query(
-        store,
-        &queries.path,
-        &["--ids", &names[0], "--scores", &names[1]],
-    )?;
+    bench.query(store, &queries.path, &["--ids", &names[0], "--scores", &names[1]])?;
     let (ids, scores): (Array<i64>, Array<f32>) = (npy::read(&ids)?, npy::read(&scores)?);
     let found = Mutex::new(Found::default());
     oracle::inner_products(rows, &queries.array, &|query, exact| {
         let mut one = Found::default();
-        one.compare(
-            exact,
-            &ids.values[query * K..][..K],
-            &scores.values[query * K..][..K],
-        );
-        let mut all = found
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        one.compare(exact, &ids.values[query * K..][..K], &scores.values[query * K..][..K]);
+        let mut all = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         all.add(&one);
     });
-    let found = found
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let found = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     let case = format!("exact, {} queries, k = {K}", queries.array.rows);
     table.add(
-        Row::new(
-            &case,
-            "queries unlike float64 brute force",
-            found.wrong as f64,
-            "",
-        )
-        .target(Target::AtMost(0.0))
-        .note(queries.note),
+        Row::new(&case, "queries unlike float64 brute force", found.wrong as f64, "")
+            .target(Target::AtMost(0.0))
+            .note(queries.note),
     )?;
     table.add(Row::new(
         &case,

@@ -16,35 +16,17 @@ pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
     command.arg(&tree.path).args(["--threads", "2"]);
     let first = process::run(&command)?.figures;
     let again = process::run(&command)?.figures;
-    let case = format!(
-        "index, {} source files, {:.1} MB",
-        tree.files,
-        tree.bytes as f64 / 1e6
-    );
+    let case = format!("index, {} source files, {:.1} MB", tree.files, tree.bytes as f64 / 1e6);
     let rate = |seconds: f64| tree.bytes as f64 / seconds / 1e6;
-    let note = if tree.files < source_tree::FILES {
-        "fewer files than asked for"
-    } else {
-        ""
-    };
+    let note = if tree.files < source_tree::FILES { "fewer files than asked for" } else { "" };
     table.add(
-        Row::new(
-            &case,
-            "text, 2 threads, process start to exit",
-            rate(first.seconds),
-            "MB/s",
-        )
-        .target(Target::AtLeast(10.0))
-        .note(note),
+        Row::new(&case, "text, 2 threads, process start to exit", rate(first.seconds), "MB/s")
+            .target(Target::AtLeast(10.0))
+            .note(note),
     )?;
     table.add(
-        Row::new(
-            &case,
-            "second run, nothing changed",
-            again.seconds * 1e3,
-            "ms",
-        )
-        .peer("first run", first.seconds * 1e3),
+        Row::new(&case, "second run, nothing changed", again.seconds * 1e3, "ms")
+            .peer("first run", first.seconds * 1e3),
     )?;
     let mut searches = Vec::new();
     for _ in 0..SEARCHES {
@@ -52,13 +34,8 @@ pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
         searches.push(process::run(&search)?.figures.seconds * 1e3);
     }
     table.add(
-        Row::new(
-            &case,
-            "one search, process start to exit, median",
-            median(searches),
-            "ms",
-        )
-        .target(Target::AtMost(60.0)),
+        Row::new(&case, "one search, process start to exit, median", median(searches), "ms")
+            .target(Target::AtMost(60.0)),
     )?;
     bench.fresh("index")?;
     bench.fresh("sources")?;

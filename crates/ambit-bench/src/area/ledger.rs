@@ -41,14 +41,9 @@ pub fn run(table: &mut Table) -> Result<(), BenchError> {
     table
         .add(Row::new("ledger, 2 threads", "reserve + release", two, "ns").peer("1 thread", one))?;
     table.add(
-        Row::new(
-            "ledger, 2 threads",
-            "reservations per second",
-            2e3 / two,
-            "M/s",
-        )
-        .peer("1 thread", 1e3 / one)
-        .ratio_target(Target::AtLeast(1.5)),
+        Row::new("ledger, 2 threads", "reservations per second", 2e3 / two, "M/s")
+            .peer("1 thread", 1e3 / one)
+            .ratio_target(Target::AtLeast(1.5)),
     )
 }
 
@@ -60,9 +55,8 @@ fn nanoseconds(threads: usize, call: &(impl Fn(usize) + Sync)) -> Result<f64, Be
         time(|| (0..REPEATS).for_each(|_| call(thread))).map(|((), took)| took.cpu)
     };
     let slowest = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads)
-            .map(|thread| scope.spawn(move || timed(thread)))
-            .collect();
+        let others: Vec<_> =
+            (1..threads).map(|thread| scope.spawn(move || timed(thread))).collect();
         let own = timed(0);
         others
             .into_iter()

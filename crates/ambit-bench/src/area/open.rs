@@ -12,19 +12,12 @@ const RUNS: usize = 15;
 
 pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
     let large = bench.large_store()?;
-    let config = Config {
-        create: false,
-        access: Access::Read,
-        ..Config::new(&large.store)
-    };
+    let config = Config { create: false, access: Access::Read, ..Config::new(&large.store) };
     let (mut opens, mut processes, mut nothings) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let (found, took) = time(|| Store::open(&config)?.collection("bench").map(|c| c.len()))?;
         if found? != large.rows as u64 {
-            return Err(BenchError::at(
-                &large.store,
-                "rows are missing from the collection",
-            ));
+            return Err(BenchError::at(&large.store, "rows are missing from the collection"));
         }
         opens.push(took.wall * 1e3);
         let collections = bench.ambit(&large.store, ["collections"])?;
@@ -35,13 +28,8 @@ pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
     let case = format!("open, {} x {LARGE_DIM}", large.rows);
     let bound = Target::AtMost(50.0);
     table.add(
-        Row::new(
-            &case,
-            "Store::open, collection, len, close, median",
-            median(opens),
-            "ms",
-        )
-        .target(bound),
+        Row::new(&case, "Store::open, collection, len, close, median", median(opens), "ms")
+            .target(bound),
     )?;
     table.add(
         Row::new(

@@ -46,11 +46,7 @@ fn inner_product(a: &[f32], b: &[f32]) -> f64 {
             sums[lane] += f64::from(a[lane]) * f64::from(b[lane]);
         }
     }
-    let rest: f64 = a_rest
-        .iter()
-        .zip(b_rest)
-        .map(|(a, b)| f64::from(*a) * f64::from(*b))
-        .sum();
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
     sums.iter().sum::<f64>() + rest
 }
 
@@ -90,16 +86,8 @@ mod tests {
 
     #[test]
     fn inner_products_are_those_of_float64() {
-        let rows = Array {
-            rows: 2,
-            columns: 11,
-            values: (0..22).map(|x| x as f32).collect(),
-        };
-        let queries = Array {
-            rows: 1,
-            columns: 11,
-            values: vec![0.5; 11],
-        };
+        let rows = Array { rows: 2, columns: 11, values: (0..22).map(|x| x as f32).collect() };
+        let queries = Array { rows: 1, columns: 11, values: vec![0.5; 11] };
         let expected = [27.5, 88.0];
         inner_products(&rows, &queries, &|query, scores| {
             assert_eq!((query, scores), (0, expected.as_slice()));

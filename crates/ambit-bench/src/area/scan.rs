@@ -37,11 +37,7 @@ pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
     let kernels = kernels();
     let source = ArraySource::new(&glosses.array, kernels);
     let account = Budget::new(Bytes::mib(64)).account("query", Priority::Query);
-    let options = Options {
-        threads: 1,
-        account: &account,
-        cancel: None,
-    };
+    let options = Options { threads: 1, account: &account, cancel: None };
     let bytes = size_of_val(glosses.array.values.as_slice()) as f64;
     let mut limit: f64 = 0.0;
     let (mut scans, mut searches) = (Vec::new(), Vec::new());
@@ -54,11 +50,7 @@ pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
             let vector =
                 &queries.array.values[number * glosses.array.columns..][..glosses.array.columns];
             scans.push(time(|| source.scan(vector, &mut scores))?.1);
-            let query = Query {
-                vector,
-                k: 10,
-                metric: Metric::InnerProduct,
-            };
+            let query = Query { vector, k: 10, metric: Metric::InnerProduct };
             let (answer, took) = time(|| search(&source, &query, &options))?;
             answer?;
             searches.push(took);
@@ -83,10 +75,7 @@ pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
     )?;
     let cpu_ms = median(searches.iter().map(|took| took.cpu)) * 1e3;
     let faiss = faiss(&glosses.path, &queries.path)?;
-    table.add(beside(
-        Row::new(&case, "search over memory, cpu", cpu_ms, "ms"),
-        faiss.as_ref(),
-    ))?;
+    table.add(beside(Row::new(&case, "search over memory, cpu", cpu_ms, "ms"), faiss.as_ref()))?;
     drop(source);
     through_store(bench, table, &glosses, &queries, limit, faiss.as_ref())
 }
@@ -109,32 +98,18 @@ fn through_store(
     let one = super::oracle::first_rows(bench, queries, 1)?;
     let ids = bench.fresh("ids.npy")?;
     let ids_name = ids.display().to_string();
-    let how = [
-        "--threads",
-        "1",
-        "--one-at-a-time",
-        "--budget",
-        "256MiB",
-        "--ids",
-        &ids_name,
-    ];
+    let how = ["--threads", "1", "--one-at-a-time", "--budget", "256MiB", "--ids", &ids_name];
     let warm = bench.query(&store, &one, &how)?;
     let ran = bench.query(&store, &queries.path, &how)?;
     bench.fresh("ids.npy")?;
     bench.fresh("first-1.npy")?;
     let more = (queries.array.rows - 1) as f64;
-    let last = ran
-        .stdout
-        .lines()
-        .rev()
-        .find_map(|line| serde_json::from_str::<Searched>(line).ok());
+    let last =
+        ran.stdout.lines().rev().find_map(|line| serde_json::from_str::<Searched>(line).ok());
     let searched =
         last.ok_or_else(|| BenchError::new("ambit query did not print search_seconds"))?;
     let bytes = size_of_val(glosses.array.values.as_slice()) as f64;
-    let case = format!(
-        "scan, {} x {}, store",
-        glosses.array.rows, glosses.array.columns
-    );
+    let case = format!("scan, {} x {}, store", glosses.array.rows, glosses.array.columns);
     let gigabytes = bytes * queries.array.rows as f64 / searched.search_seconds / 1e9;
     table.add(
         Row::new(&case, "ambit query, mapped segments", gigabytes, "GB/s")
@@ -142,19 +117,16 @@ fn through_store(
             .ratio_target(Target::AtLeast(0.8)),
     )?;
     let cpu_ms = (ran.figures.cpu_seconds - warm.figures.cpu_seconds) / more * 1e3;
-    table.add(beside(
-        Row::new(&case, "ambit query, mapped segments, cpu", cpu_ms, "ms"),
-        faiss,
-    ))
+    table.add(beside(Row::new(&case, "ambit query, mapped segments, cpu", cpu_ms, "ms"), faiss))
 }
 
 /// Puts faiss beside a row, if it is here.
 fn beside(row: Row, faiss: Option<&Faiss>) -> Row {
     let row = row.ratio_target(Target::AtMost(1.0));
     match faiss {
-        Some(faiss) => row
-            .peer("faiss IndexFlatIP", faiss.cpu_ms)
-            .note(format!("faiss {}", faiss.version)),
+        Some(faiss) => {
+            row.peer("faiss IndexFlatIP", faiss.cpu_ms).note(format!("faiss {}", faiss.version))
+        }
         None => row.absent_peer(
             "faiss IndexFlatIP",
             "no Python with faiss: set AMBIT_PEERS_PYTHON after pip install faiss-cpu numpy",
@@ -166,12 +138,7 @@ fn faiss(base: &Path, queries: &Path) -> Result<Option<Faiss>, BenchError> {
     let Some(python) = peer::python_with("faiss") else {
         return Ok(None);
     };
-    peer::run(
-        &python,
-        include_str!("../../peers/faiss_flat.py"),
-        &[base, queries],
-    )
-    .map(Some)
+    peer::run(&python, include_str!("../../peers/faiss_flat.py"), &[base, queries]).map(Some)
 }
 
 /// An array in memory as a source of rows.
@@ -184,27 +151,14 @@ struct ArraySource<'a> {
 
 impl<'a> ArraySource<'a> {
     fn new(array: &'a Array<f32>, kernels: Kernels) -> Self {
-        let norms = array
-            .values
-            .chunks_exact(array.columns)
-            .map(|row| kernels.norm(row))
-            .collect();
+        let norms = array.values.chunks_exact(array.columns).map(|row| kernels.norm(row)).collect();
         let rows_per_block = (BLOCK_BYTES / 4 / array.columns).max(1);
-        Self {
-            array,
-            norms,
-            rows_per_block,
-            kernels,
-        }
+        Self { array, norms, rows_per_block, kernels }
     }
 
     /// Scores all rows and keeps nothing.
     fn scan(&self, query: &[f32], scores: &mut [f32]) {
-        for block in self
-            .array
-            .values
-            .chunks(self.rows_per_block * self.array.columns)
-        {
+        for block in self.array.values.chunks(self.rows_per_block * self.array.columns) {
             let scores = &mut scores[..block.len() / self.array.columns];
             self.kernels.dot_rows(query, block, scores);
             std::hint::black_box(&*scores);
@@ -226,10 +180,7 @@ impl DenseSource for ArraySource<'_> {
         let last = (first + self.rows_per_block).min(self.array.rows);
         take(DenseBlock {
             part: 0,
-            rows: Rows::Range {
-                first: u32::try_from(first)?,
-                len: last - first,
-            },
+            rows: Rows::Range { first: u32::try_from(first)?, len: last - first },
             vectors: &self.array.values[first * self.array.columns..last * self.array.columns],
             norms: &self.norms[first..last],
             dead: None,
