@@ -1,0 +1,299 @@
+//! One indexing run: walk, prepare in parallel, write in order of arrival, remove what is gone.
+//!
+//! Workers take paths from the one walk, so that a large file holds up nobody else. What they
+//! make goes through a short channel to the writing thread, which puts whatever is there into
+//! one write: each file whole, several small ones sharing a sync.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+
+use ambit_embed::Embedder;
+use ambit_mem::Priority;
+use ambitdb::{Collection, Entity, ListOptions, Store, Value, WriteBatch};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::books::{Books, Skip, Stays, Tally, is_under};
+use super::room::{Held, Room};
+use crate::command::search::TEXT_SPACE;
+use crate::exit::{Code, Failure};
+use crate::index::{Found, Problem, Walk, key_of, read, split};
+use crate::interrupt::Interrupt;
+use crate::keys;
+use crate::progress::Progress;
+
+/// Kind of the entity of a whole file.
+const FILE: &str = "file";
+/// Kind of the entity of a piece of a file.
+const CHUNK: &str = "chunk";
+/// Files that wait for the writing thread.
+const WAITING: usize = 8;
+/// Bytes of text after which a write is not filled up with another file.
+const WRITE_BYTES: u64 = 1 << 20;
+/// Changes after which a removal is written.
+const REMOVALS: usize = 1024;
+
+/// One indexing run.
+pub struct Ingest<'a> {
+    /// Where entities go.
+    pub store: &'a Store,
+    /// The collection as it was before the run.
+    pub collection: Collection,
+    /// Makes the vectors.
+    pub embedder: &'a dyn Embedder,
+    /// Ends the run between two files.
+    pub interrupt: &'a Interrupt,
+    /// Workers, at least 1.
+    pub threads: usize,
+}
+
+/// What became of one path.
+enum Outcome<'a> {
+    Unchanged(String),
+    Changed(Box<Prepared<'a>>),
+    Skipped(Skip, Stays),
+    /// The budget has no room for it.
+    Refused(String, Failure),
+}
+
+/// A file on its way into the store.
+struct Prepared<'a> {
+    file: Entity,
+    chunks: Vec<Entity>,
+    /// Keys of chunks that the file had and has no more.
+    outdated: Vec<String>,
+    bytes: u64,
+    held: Held<'a>,
+}
+
+type Prepares<'a> = Result<Outcome<'a>, Failure>;
+
+impl Ingest<'_> {
+    /// Brings the collection up to date with the files under `roots`.
+    ///
+    /// # Errors
+    /// A path that neither exists nor was indexed before; the facade's. What was written before
+    /// stays.
+    pub fn run(&self, roots: &[PathBuf], progress: &Progress) -> Result<Tally, Failure> {
+        let budget = self.store.budget();
+        let mut books = Books::new(&budget.account("index/paths", Priority::Write))?;
+        let room = Room::new(budget.account("index/files", Priority::Write));
+        let walk = Mutex::new(Walk::new(roots));
+        let (sender, receiver) = sync_channel(WAITING);
+        std::thread::scope(|scope| {
+            for _ in 0..self.threads.max(1) {
+                let (sender, walk, room) = (sender.clone(), &walk, &room);
+                scope.spawn(move || self.work(walk, room, &sender));
+            }
+            drop(sender);
+            // Dropped on return, so that workers that wait for the channel or for room end.
+            let receiver = receiver;
+            self.write_all(&receiver, &mut books, progress)
+        })?;
+        if !self.interrupt.requested() {
+            self.remove_gone(roots, &mut books)?;
+        }
+        Ok(books.tally)
+    }
+
+    /// Prepares files until the walk or the writing thread ends.
+    fn work<'a>(&self, walk: &Mutex<Walk>, room: &'a Room, sender: &SyncSender<Prepares<'a>>) {
+        while !self.interrupt.requested() {
+            let next = walk.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let outcome = match next {
+                Some(Ok(found)) => self.prepare(&found, room),
+                Some(Err(Problem { path, reason })) => Ok(skipped(&path, &reason, Stays::Yes)),
+                None => return,
+            };
+            if sender.send(outcome).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn prepare<'a>(&self, found: &Found, room: &'a Room) -> Prepares<'a> {
+        let path = found.key.as_str();
+        if let Some(fault) = keys::fault(path) {
+            return Ok(skipped(path, &fault, Stays::No));
+        }
+        // A file that is too large to be read takes nothing.
+        let len = if found.len > read::MAX_FILE.get() { 0 } else { found.len };
+        let held = match room.take(len) {
+            Ok(held) => held,
+            Err(refusal) if refusal.code() == Code::OverBudget => {
+                return Ok(Outcome::Refused(path.to_owned(), refusal));
+            }
+            Err(failure) => return Err(failure),
+        };
+        let document = match read::read(&found.path) {
+            Ok(document) => document,
+            Err(refusal) => {
+                let stays = if refusal.is_passing() { Stays::Yes } else { Stays::No };
+                return Ok(skipped(path, &refusal.to_string(), stays));
+            }
+        };
+        let hash = format!("{:032x}", xxh3_128(document.as_bytes()));
+        let before = self.collection.info_of(path)?;
+        let property = |name: &str| before.as_ref().and_then(|info| info.properties.get(name));
+        let is = |name: &str, value: &str| matches!(property(name), Some(Value::String(found)) if found == value);
+        if is("hash", &hash) && is("embedder", self.embedder.name()) {
+            return Ok(Outcome::Unchanged(path.to_owned()));
+        }
+        let chunks = self.chunks(path, &found.path, &document)?;
+        let names: HashSet<&str> = chunks.iter().map(|chunk| chunk.key.as_str()).collect();
+        let had = chunks_of(path, property("chunks")).into_iter();
+        let outdated = had.filter(|key| !names.contains(key.as_str())).collect();
+        let file = self.file(path, hash, &chunks);
+        let bytes = document.len() as u64;
+        Ok(Outcome::Changed(Box::new(Prepared { file, chunks, outdated, bytes, held })))
+    }
+
+    /// The entity of the whole file: what it held, so that the next run can tell.
+    fn file(&self, path: &str, hash: String, chunks: &[Entity]) -> Entity {
+        let names = chunks.iter().filter_map(|chunk| chunk.key.get(path.len() + 1..));
+        let names = names.map(|name| Value::String(name.to_owned())).collect();
+        let properties = [
+            ("hash", Value::String(hash)),
+            ("embedder", Value::String(self.embedder.name().to_owned())),
+            ("chunks", Value::List(names)),
+        ];
+        Entity {
+            key: path.to_owned(),
+            kind: FILE.to_owned(),
+            properties: properties.map(|(name, value)| (name.to_owned(), value)).into(),
+            ..Entity::default()
+        }
+    }
+
+    /// One entity per piece of `document`; a piece without a known word has no vector.
+    fn chunks(&self, key: &str, path: &Path, document: &str) -> Result<Vec<Entity>, Failure> {
+        let mut chunks: Vec<Entity> = Vec::new();
+        let mut last = (String::new(), 1_u32);
+        for piece in split::split(path, document) {
+            let name = format!("{key}#L{}-L{}", piece.first_line, piece.last_line);
+            // Pieces of one long line have the same lines; the second is `...#L7-L7.2`.
+            let again = if last.0 == name { last.1 + 1 } else { 1 };
+            let unique = if again == 1 { name.clone() } else { format!("{name}.{again}") };
+            last = (name, again);
+            let mut vector = vec![0.0; self.embedder.dim()];
+            let embedded = self.embedder.embed(piece.text, &mut vector)?;
+            let mut embeddings = BTreeMap::new();
+            if !embedded.is_zero {
+                embeddings.insert(TEXT_SPACE.to_owned(), vector);
+            }
+            let lines = [piece.first_line, piece.last_line].map(|line| Value::Integer(line as i64));
+            let properties = [
+                ("path".to_owned(), Value::String(key.to_owned())),
+                ("lines".to_owned(), Value::List(lines.into())),
+            ];
+            chunks.push(Entity {
+                key: unique,
+                kind: CHUNK.to_owned(),
+                text: Some(piece.text.to_owned()),
+                properties: properties.into(),
+                embeddings,
+            });
+        }
+        Ok(chunks)
+    }
+
+    /// Writes what the workers send, several small files at a time, until they are done.
+    fn write_all(
+        &self,
+        receiver: &Receiver<Prepares<'_>>,
+        books: &mut Books,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
+        while let Ok(first) = receiver.recv() {
+            let mut batch = WriteBatch::new();
+            let mut bytes = 0;
+            let mut held = Vec::new();
+            let mut next = Some(first);
+            while let Some(outcome) = next {
+                match outcome? {
+                    Outcome::Changed(prepared) => {
+                        bytes += prepared.bytes;
+                        let chunks = prepared.chunks.len() as u64;
+                        books.changed(&prepared.file.key, chunks, prepared.bytes)?;
+                        held.push(self.put(*prepared, &mut batch));
+                    }
+                    Outcome::Unchanged(path) => books.unchanged(&path)?,
+                    Outcome::Skipped(skip, stays) => books.skipped(skip, stays),
+                    Outcome::Refused(path, refusal) => books.refused(path, &refusal),
+                }
+                next = if bytes < WRITE_BYTES { receiver.try_recv().ok() } else { None };
+            }
+            if !batch.is_empty() {
+                self.store.write(&batch)?;
+            }
+            progress.set(books.tally.files);
+        }
+        Ok(())
+    }
+
+    /// Moves a file into `batch`; what pays for its bytes until they are written.
+    fn put<'a>(&self, prepared: Prepared<'a>, batch: &mut WriteBatch) -> Held<'a> {
+        let name = self.collection.name();
+        for key in &prepared.outdated {
+            batch.delete(name, key);
+        }
+        for chunk in prepared.chunks {
+            batch.put(name, chunk);
+        }
+        batch.put(name, prepared.file);
+        prepared.held
+    }
+
+    /// Removes the files under `roots` that the walk did not come by.
+    fn remove_gone(&self, roots: &[PathBuf], books: &mut Books) -> Result<(), Failure> {
+        let keys: Vec<String> = roots.iter().filter_map(|root| key_of(root)).collect();
+        let name = self.collection.name();
+        let files = ListOptions { kind: Some(FILE.into()), ..ListOptions::default() };
+        let mut gone = WriteBatch::new();
+        let mut removed = 0;
+        let mut ended = Ok(());
+        self.collection.scan(&files, &mut |file| {
+            let is_ours = keys.iter().any(|root| is_under(&file.key, root));
+            if !is_ours || !books.is_gone(&file.key) {
+                return true;
+            }
+            for key in chunks_of(&file.key, file.properties.get("chunks")) {
+                gone.delete(name, &key);
+            }
+            gone.delete(name, &file.key);
+            removed += 1;
+            if gone.len() >= REMOVALS {
+                ended = self.store.write(&std::mem::take(&mut gone));
+            }
+            ended.is_ok()
+        })?;
+        ended?;
+        if !gone.is_empty() {
+            self.store.write(&gone)?;
+        }
+        books.tally.removed = removed;
+        let missing = roots.iter().find(|root| root.symlink_metadata().is_err());
+        match missing {
+            Some(root) if removed == 0 => Err(Failure::not_found(format!(
+                "{}: there is no such file or folder, and none was indexed",
+                root.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn skipped<'a>(path: &str, reason: &str, stays: Stays) -> Outcome<'a> {
+    Outcome::Skipped(Skip { path: path.to_owned(), reason: reason.to_owned() }, stays)
+}
+
+/// Keys of the chunks that the entity of the file at `path` names.
+fn chunks_of(path: &str, names: Option<&Value>) -> Vec<String> {
+    let Some(Value::List(names)) = names else { return Vec::new() };
+    let names = names.iter().filter_map(|name| match name {
+        Value::String(name) => Some(format!("{path}#{name}")),
+        _ => None,
+    });
+    names.collect()
+}

@@ -1,0 +1,28 @@
+//! One module per command: options in, facade calls, results out.
+//!
+//! A command is `run(options, session) -> Result<Code, Failure>`. Only these modules know the
+//! facade; what they print has its field names in `docs/cli.md`.
+
+pub mod add;
+pub mod collections;
+pub mod completions;
+pub mod config;
+pub mod delete;
+pub mod demo;
+mod dispatch;
+pub mod export;
+pub mod get;
+pub mod import;
+pub mod index;
+mod ingest;
+pub mod list;
+pub mod memory;
+mod options;
+pub mod query;
+pub mod search;
+mod session;
+pub mod verify;
+
+pub use dispatch::run;
+pub use options::{metric, scanned_and_rescored};
+pub use session::Session;

@@ -1,0 +1,105 @@
+//! `query` and `search`.
+
+use crate::ambit::{Ambit, fields};
+use crate::array::{elements, numbered, rows};
+
+fn imported(count: usize) -> Ambit {
+    let ambit = Ambit::new();
+    ambit.write("x.npy", numbered(count));
+    ambit.done("import x.npy -c c --space s");
+    ambit
+}
+
+#[test]
+fn every_row_is_nearest_to_itself_with_its_row_number_as_id() {
+    let ambit = imported(200);
+    for how in ["", "--one-at-a-time", "--threads 2", "--io pread"] {
+        let line = "query x.npy -c c --space s -k 3 --ids ids.npy --scores scores.npy";
+        ambit.done(&format!("{line} {how}"));
+        let ids = elements::<8>(&ambit, "ids.npy").into_iter().map(i64::from_le_bytes);
+        let firsts: Vec<i64> = ids.step_by(3).collect();
+        assert_eq!(firsts, (0..200).collect::<Vec<i64>>());
+        let scores = elements::<4>(&ambit, "scores.npy").into_iter().map(f32::from_le_bytes);
+        assert!(scores.step_by(3).all(|score| (score - 1.0).abs() < 1e-6));
+    }
+}
+
+#[test]
+fn answers_that_do_not_exist_are_minus_one_and_nan() {
+    let ambit = imported(2);
+    ambit.done("query x.npy -c c --space s -k 4 --ids ids.npy --scores scores.npy");
+    let ids: Vec<i64> =
+        elements::<8>(&ambit, "ids.npy").into_iter().map(i64::from_le_bytes).collect();
+    assert_eq!(ids, [0, 1, -1, -1, 1, 0, -1, -1]);
+    let scores = elements::<4>(&ambit, "scores.npy").into_iter().map(f32::from_le_bytes);
+    let missing: Vec<bool> = scores.map(f32::is_nan).collect();
+    assert_eq!(missing, [false, false, true, true, false, false, true, true]);
+}
+
+#[test]
+fn queries_print_their_answers_where_no_file_is_named() {
+    let ambit = imported(3);
+    let lines = ambit.done("query x.npy -c c --space s -k 2 --json").json_lines();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(fields(&lines[0]), ["hits", "query"]);
+    assert_eq!(fields(&lines[0]["hits"][0]), ["id", "key", "score"]);
+    assert_eq!(lines[2]["hits"][0]["key"], "2");
+    let summary = ambit.done("query x.npy -c c --space s --ids ids.npy --json").json();
+    assert_eq!(
+        fields(&summary),
+        [
+            "collection",
+            "k",
+            "queries",
+            "rescored",
+            "scanned",
+            "search_seconds",
+            "seconds",
+            "space",
+            "threads"
+        ]
+    );
+}
+
+#[test]
+fn k_is_held_to_its_limits() {
+    let ambit = imported(3);
+    for (k, code) in [("0", 2), ("1", 0), ("9999", 0), ("10000", 0), ("10001", 2)] {
+        let ran = ambit.run(&format!("query x.npy -c c --space s -k {k}"));
+        assert_eq!(ran.code, code, "{ran:?}");
+        if code == 2 {
+            ran.failed(2, &["1 to 10000"]);
+        }
+    }
+    ambit.fails("query x.npy -c c --space s -k -3", 2, &[]);
+    ambit.fails("search word -k 0", 2, &["1 to 10000"]);
+    ambit.fails("search word -k 10001", 2, &["1 to 10000"]);
+}
+
+#[test]
+fn a_query_that_cannot_be_answered_names_row_and_column() {
+    let ambit = imported(3);
+    ambit.write("q.npy", rows(&[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, f32::NAN, 1.0], 4));
+    ambit.fails("query q.npy -c c --space s", 2, &["q.npy: row 1, column 2: NaN"]);
+    ambit.write("q.npy", rows(&[1.0, f32::INFINITY, 1.0, 1.0], 4));
+    ambit.fails("query q.npy -c c --space s", 2, &["row 0, column 1"]);
+    ambit.write("q.npy", rows(&[0.0; 4], 4));
+    ambit.fails("query q.npy -c c --space s", 2, &["zero"]);
+    ambit.write("q.npy", rows(&[1.0, 2.0], 2));
+    ambit.fails("query q.npy -c c --space s", 2, &["rows of 2 numbers, space 's' has 4"]);
+}
+
+#[test]
+fn unknown_names_come_with_the_nearest_known_one() {
+    let ambit = imported(3);
+    ambit.fails("query x.npy -c cc --space s", 1, &["no collection cc", "did you mean c?"]);
+    ambit.fails("query x.npy -c c --space ss", 1, &["no space ss", "did you mean s?"]);
+}
+
+#[test]
+fn an_empty_search_is_refused() {
+    let ambit = imported(1);
+    ambit.fails("search ''", 2, &["the query is empty"]);
+    ambit.fails("search '  '", 2, &["the query is empty"]);
+    ambit.fails("search", 2, &["QUERY"]);
+}
