@@ -24,7 +24,7 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes over SIGINT, SIGTERM and SIGHUP stay as they are.
+    /// Takes over SIGINT; SIGTERM and SIGHUP stay as they are.
     ///
     /// # Errors
     /// The operating system's, where the handler cannot be installed.

@@ -48,6 +48,25 @@ fn each_key_is_acknowledged_while_standard_input_stays_open() {
     assert_eq!(ambit.done("list --json").json_lines().len(), 3);
 }
 
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_an_add_that_waits_and_keeps_what_was_acknowledged() {
+    let ambit = Ambit::new();
+    let mut command = ambit.command("add --ack");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    writeln!(stdin, "{{\"key\":\"a\"}}").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "a");
+    // Twice: the first may arrive before the wait for the next line has begun.
+    let pid = child.id().to_string();
+    for _ in 0..2 {
+        std::process::Command::new("kill").args(["-INT", &pid]).output().unwrap();
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(ambit.done("list --json").json_lines().len(), 1);
+}
+
 #[test]
 fn many_lines_are_added_in_few_batches() {
     let ambit = Ambit::new();

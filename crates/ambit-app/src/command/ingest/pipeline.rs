@@ -28,7 +28,7 @@ const FILE: &str = "file";
 /// Kind of the entity of a piece of a file.
 const CHUNK: &str = "chunk";
 /// Files that wait for the writing thread.
-const WAITING: usize = 8;
+const WAITING: usize = 64;
 /// Bytes of text after which a write is not filled up with another file.
 const WRITE_BYTES: u64 = 1 << 20;
 /// Changes after which a removal is written.
