@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::creation::{self, Created};
 use super::edit::Edit;
-use super::frame::{ALIGN, HEADER};
+use super::frame::HEADER;
 use super::manifest::{self, Manifest};
 use super::name::FileName;
 use super::new_file::{self, Failure};
