@@ -59,13 +59,10 @@ pub fn write_all_at(file: &dyn VfsFile, offset: u64, bytes: &[u8]) -> io::Result
 
 /// `offset + len`, or the error for a range that no file can hold.
 pub(super) fn end_of(offset: u64, len: usize) -> io::Result<u64> {
-    u64::try_from(len)
-        .ok()
-        .and_then(|len| offset.checked_add(len))
-        .ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("{len} bytes at offset {offset} end past the largest file"),
-            )
-        })
+    u64::try_from(len).ok().and_then(|len| offset.checked_add(len)).ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{len} bytes at offset {offset} end past the largest file"),
+        )
+    })
 }

@@ -24,7 +24,8 @@ pub enum Fault {
     Eio,
     /// The device is full (`ENOSPC`); for calls that may need space.
     Enospc,
-    /// A signal interrupts the call (`EINTR`); for calls that may wait.
+    /// A signal interrupts a read or write (`EINTR`). All other calls of a [`Vfs`] are made
+    /// again by its implementation.
     Eintr,
     /// A write takes only a part, at least one byte.
     ShortWrite,
@@ -34,13 +35,8 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 5] = [
-        Self::Eio,
-        Self::Enospc,
-        Self::Eintr,
-        Self::ShortWrite,
-        Self::ShortRead,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::Eio, Self::Enospc, Self::Eintr, Self::ShortWrite, Self::ShortRead];
 
     /// Can it happen to a call of this kind?
     pub fn applies(self, kind: CallKind) -> bool {
@@ -51,7 +47,7 @@ impl Fault {
                 kind,
                 K::Create | K::Rename | K::SyncDir | K::Write | K::SyncData | K::Preallocate
             ),
-            Self::Eintr => matches!(kind, K::Read | K::Write | K::SyncData),
+            Self::Eintr => matches!(kind, K::Read | K::Write),
             Self::ShortWrite => kind == K::Write,
             Self::ShortRead => kind == K::Read,
         }
@@ -95,20 +91,12 @@ pub struct FaultFs {
 impl FaultFs {
     /// No fault until [`FaultFs::arm`].
     pub fn new(inner: Arc<dyn Vfs>) -> Self {
-        Self {
-            inner,
-            disk: None,
-            plan: Arc::default(),
-        }
+        Self { inner, disk: None, plan: Arc::default() }
     }
 
     /// Over a simulated directory, which forgets what a failed sync should have covered.
     pub fn over(disk: &SimFs) -> Self {
-        Self {
-            inner: Arc::new(disk.clone()),
-            disk: Some(disk.clone()),
-            plan: Arc::default(),
-        }
+        Self { inner: Arc::new(disk.clone()), disk: Some(disk.clone()), plan: Arc::default() }
     }
 
     /// Arms `fault` for the first fitting call whose index is `call` or more.
@@ -164,16 +152,9 @@ fn short(len: usize) -> usize {
 
 impl Vfs for FaultFs {
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn VfsFile>> {
-        let kind = if mode == OpenMode::Create {
-            CallKind::Create
-        } else {
-            CallKind::Open
-        };
+        let kind = if mode == OpenMode::Create { CallKind::Create } else { CallKind::Open };
         let inner = self.call(kind, || self.inner.open(name, mode))?;
-        Ok(Arc::new(FaultFile {
-            fs: self.clone(),
-            inner,
-        }))
+        Ok(Arc::new(FaultFile { fs: self.clone(), inner }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -248,8 +229,7 @@ impl VfsFile for FaultFile {
     }
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
-        self.fs
-            .call(CallKind::Preallocate, || self.inner.preallocate(len))
+        self.fs.call(CallKind::Preallocate, || self.inner.preallocate(len))
     }
 
     fn map(&self) -> io::Result<Arc<dyn Mapping>> {

@@ -49,10 +49,7 @@ impl OsFs {
             };
             io::Error::new(error.kind(), format!("{}: {what}", path.display()))
         })?;
-        Ok(Self {
-            directory: File::from(directory),
-            path: path.to_path_buf(),
-        })
+        Ok(Self { directory: File::from(directory), path: path.to_path_buf() })
     }
 
     /// Opens the directory at `path`, creating it and its parents where they are missing, each
@@ -74,9 +71,7 @@ impl OsFs {
                     return Err(io::Error::new(error.kind(), message));
                 }
             }
-            let parent = directory
-                .parent()
-                .filter(|parent| !parent.as_os_str().is_empty());
+            let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
             Self::open(parent.unwrap_or(Path::new(".")))?.sync_dir()?;
         }
         Self::open(path)
@@ -114,29 +109,18 @@ impl Vfs for OsFs {
             OpenMode::Write => OFlags::RDWR,
             OpenMode::Create => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
         };
-        Ok(Arc::new(OsFile {
-            file: self.open_file(name, flags)?,
-        }))
+        Ok(Arc::new(OsFile { file: self.open_file(name, flags)? }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         flat(from)?;
         flat(to)?;
-        Ok(rustix::fs::renameat(
-            &self.directory,
-            from,
-            &self.directory,
-            to,
-        )?)
+        Ok(rustix::fs::renameat(&self.directory, from, &self.directory, to)?)
     }
 
     fn unlink(&self, name: &str) -> io::Result<()> {
         flat(name)?;
-        Ok(rustix::fs::unlinkat(
-            &self.directory,
-            name,
-            AtFlags::empty(),
-        )?)
+        Ok(rustix::fs::unlinkat(&self.directory, name, AtFlags::empty())?)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
@@ -201,9 +185,7 @@ impl OsFile {
     fn claim_with_zeros(&self, from: u64, len: u64) -> io::Result<()> {
         let mut at = from;
         while at < len {
-            let step = usize::try_from(len - at)
-                .unwrap_or(usize::MAX)
-                .min(ZEROS.len());
+            let step = usize::try_from(len - at).unwrap_or(usize::MAX).min(ZEROS.len());
             super::write_all_at(self, at, &ZEROS[..step])?;
             at += step as u64;
         }

@@ -42,7 +42,7 @@ pub struct Moment {
     pub call: u64,
     /// What it did.
     pub kind: CallKind,
-    /// To which file; empty for the directory.
+    /// To which file, by its name at the end of the call; empty for the directory.
     pub file: String,
     disk: Disk,
 }
@@ -52,6 +52,25 @@ impl Moment {
     /// flight.
     pub fn crash(&self, crash: Crash) -> SimFs {
         SimFs::of(crash::image(&self.disk, crash))
+    }
+}
+
+/// What a call is about.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    Named(&'a str),
+    Open(Inode),
+}
+
+impl Target<'_> {
+    fn name(self, disk: &Disk) -> String {
+        match self {
+            Self::Named(name) => name.to_owned(),
+            Self::Open(inode) => {
+                let found = disk.names.iter().find(|(_, named)| **named == inode);
+                found.map_or_else(|| "an unlinked file".to_owned(), |(name, _)| name.clone())
+            }
+        }
     }
 }
 
@@ -73,12 +92,7 @@ impl SimFs {
     }
 
     fn of(disk: Disk) -> Self {
-        Self {
-            world: Arc::new(Mutex::new(World {
-                disk,
-                ..World::default()
-            })),
-        }
+        Self { world: Arc::new(Mutex::new(World { disk, ..World::default() })) }
     }
 
     /// A separate directory in the same state, without locks and with a call count of 0.
@@ -109,11 +123,7 @@ impl SimFs {
 
     /// Takes the moments kept so far, oldest first.
     pub fn moments(&self) -> Vec<Moment> {
-        lock(&self.world)
-            .moments
-            .as_mut()
-            .map(std::mem::take)
-            .unwrap_or_default()
+        lock(&self.world).moments.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Makes every sync from now on pass over what is pending now, as a kernel does after a
@@ -138,12 +148,7 @@ impl SimFs {
     pub fn files(&self) -> Vec<(String, u64)> {
         let world = lock(&self.world);
         let len = |inode: &Inode| world.disk.node(*inode).map_or(0, |node| node.current.len());
-        world
-            .disk
-            .names
-            .iter()
-            .map(|(name, inode)| (name.clone(), len(inode) as u64))
-            .collect()
+        world.disk.names.iter().map(|(name, inode)| (name.clone(), len(inode) as u64)).collect()
     }
 
     /// Puts a durable file in place, as damage or another hand would, without a call being
@@ -169,7 +174,7 @@ impl SimFs {
     fn call<T>(
         &self,
         kind: CallKind,
-        file: &str,
+        file: Target<'_>,
         act: impl FnOnce(&mut World) -> io::Result<T>,
     ) -> io::Result<T> {
         let mut world = lock(&self.world);
@@ -186,12 +191,8 @@ impl SimFs {
             return Err(stopped());
         }
         if kind.changes() && done.is_ok() && world.moments.is_some() {
-            let moment = Moment {
-                call,
-                kind,
-                file: file.to_owned(),
-                disk: world.disk.clone(),
-            };
+            let file = file.name(&world.disk);
+            let moment = Moment { call, kind, file, disk: world.disk.clone() };
             world.moments.get_or_insert_default().push(moment);
         }
         done
@@ -199,12 +200,7 @@ impl SimFs {
 
     fn find(world: &World, name: &str) -> io::Result<Inode> {
         flat(name)?;
-        world
-            .disk
-            .names
-            .get(name)
-            .copied()
-            .ok_or_else(|| Errno::NOENT.into())
+        world.disk.names.get(name).copied().ok_or_else(|| Errno::NOENT.into())
     }
 }
 
@@ -214,12 +210,8 @@ fn stopped() -> io::Error {
 
 impl Vfs for SimFs {
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn VfsFile>> {
-        let kind = if mode == OpenMode::Create {
-            CallKind::Create
-        } else {
-            CallKind::Open
-        };
-        let inode = self.call(kind, name, |world| {
+        let kind = if mode == OpenMode::Create { CallKind::Create } else { CallKind::Open };
+        let inode = self.call(kind, Target::Named(name), |world| {
             let inode = match (Self::find(world, name), mode) {
                 (Ok(_), OpenMode::Create) => return Err(Errno::EXIST.into()),
                 (Err(error), OpenMode::Create) if error.kind() == io::ErrorKind::NotFound => {
@@ -230,17 +222,11 @@ impl Vfs for SimFs {
             *world.open.entry(inode).or_default() += 1;
             Ok(inode)
         })?;
-        let name = name.to_owned();
-        Ok(Arc::new(SimFile {
-            fs: self.clone(),
-            name,
-            inode,
-            writable: mode != OpenMode::Read,
-        }))
+        Ok(Arc::new(SimFile { fs: self.clone(), inode, writable: mode != OpenMode::Read }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.call(CallKind::Rename, to, |world| {
+        self.call(CallKind::Rename, Target::Named(to), |world| {
             flat(to)?;
             let inode = Self::find(world, from)?;
             if from != to {
@@ -252,24 +238,21 @@ impl Vfs for SimFs {
     }
 
     fn unlink(&self, name: &str) -> io::Result<()> {
-        self.call(CallKind::Unlink, name, |world| {
+        self.call(CallKind::Unlink, Target::Named(name), |world| {
             let inode = Self::find(world, name)?;
-            world.disk.enter(Entry::Unlink {
-                name: name.to_owned(),
-                inode,
-            });
+            world.disk.enter(Entry::Unlink { name: name.to_owned(), inode });
             Ok(())
         })
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        self.call(CallKind::List, "", |world| {
+        self.call(CallKind::List, Target::Named(""), |world| {
             Ok(world.disk.names.keys().cloned().collect())
         })
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.call(CallKind::SyncDir, "", |world| {
+        self.call(CallKind::SyncDir, Target::Named(""), |world| {
             let open = world.open.keys().copied().collect();
             world.disk.sync_names(&open);
             Ok(())
@@ -285,7 +268,7 @@ impl Vfs for SimFs {
         if range.is_empty() {
             return Err(Errno::INVAL.into());
         }
-        let id = self.call(CallKind::Lock, name, |world| {
+        let id = self.call(CallKind::Lock, Target::Named(name), |world| {
             let inode = match Self::find(world, name) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => world.disk.create(name),
                 found => found?,
@@ -304,12 +287,7 @@ impl Vfs for SimFs {
             world.locks.push((id, inode, range, kind));
             Ok(Some(id))
         })?;
-        Ok(id.map(|id| {
-            Box::new(SimLock {
-                fs: self.clone(),
-                id,
-            }) as Box<dyn FileLock>
-        }))
+        Ok(id.map(|id| Box::new(SimLock { fs: self.clone(), id }) as Box<dyn FileLock>))
     }
 
     fn describe(&self) -> String {
@@ -332,7 +310,6 @@ impl Drop for SimLock {
 
 struct SimFile {
     fs: SimFs,
-    name: String,
     inode: Inode,
     writable: bool,
 }
@@ -347,11 +324,7 @@ impl SimFile {
     }
 
     fn content<'a>(&self, world: &'a World) -> io::Result<&'a Content> {
-        world
-            .disk
-            .node(self.inode)
-            .map(|node| &node.current)
-            .ok_or_else(|| Errno::BADF.into())
+        world.disk.node(self.inode).map(|node| &node.current).ok_or_else(|| Errno::BADF.into())
     }
 }
 
@@ -374,21 +347,17 @@ fn in_memory(offset: u64) -> io::Result<usize> {
 
 impl VfsFile for SimFile {
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<usize> {
-        self.fs.call(CallKind::Read, &self.name, |world| {
+        self.fs.call(CallKind::Read, Target::Open(self.inode), |world| {
             Ok(self.content(world)?.read(in_memory(offset)?, into))
         })
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
-        self.fs.call(CallKind::Write, &self.name, |world| {
+        self.fs.call(CallKind::Write, Target::Open(self.inode), |world| {
             in_memory(end_of(offset, bytes.len())?)?;
             let offset = in_memory(offset)?;
             if !bytes.is_empty() {
-                let write = Pending::Write {
-                    offset,
-                    bytes: bytes.into(),
-                    forgotten: false,
-                };
+                let write = Pending::Write { offset, bytes: bytes.into(), forgotten: false };
                 self.change(world, write)?;
             }
             Ok(bytes.len())
@@ -396,39 +365,31 @@ impl VfsFile for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.fs.call(CallKind::SyncData, &self.name, |world| {
+        self.fs.call(CallKind::SyncData, Target::Open(self.inode), |world| {
             world.disk.sync(self.inode);
             Ok(())
         })
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.fs.call(CallKind::Len, &self.name, |world| {
+        self.fs.call(CallKind::Len, Target::Open(self.inode), |world| {
             Ok(self.content(world)?.len() as u64)
         })
     }
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
-        self.fs.call(CallKind::Preallocate, &self.name, |world| {
+        self.fs.call(CallKind::Preallocate, Target::Open(self.inode), |world| {
             let len = in_memory(len)?;
             if len > self.content(world)?.len() {
-                self.change(
-                    world,
-                    Pending::Grow {
-                        len,
-                        forgotten: false,
-                    },
-                )?;
+                self.change(world, Pending::Grow { len, forgotten: false })?;
             }
             Ok(())
         })
     }
 
     fn map(&self) -> io::Result<Arc<dyn Mapping>> {
-        self.fs.call(CallKind::Map, &self.name, |world| {
-            Ok(Arc::new(SimMap {
-                bytes: self.content(world)?.to_vec(),
-            }) as Arc<dyn Mapping>)
+        self.fs.call(CallKind::Map, Target::Open(self.inode), |world| {
+            Ok(Arc::new(SimMap { bytes: self.content(world)?.to_vec() }) as Arc<dyn Mapping>)
         })
     }
 }

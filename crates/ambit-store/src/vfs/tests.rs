@@ -11,10 +11,8 @@ pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
     pub(super) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }
@@ -30,30 +28,15 @@ struct Model {
 enum Op {
     Create(String),
     Open(String, OpenMode),
-    Write {
-        handle: usize,
-        offset: u64,
-        bytes: Vec<u8>,
-    },
-    Read {
-        handle: usize,
-        offset: u64,
-        len: usize,
-    },
-    Grow {
-        handle: usize,
-        len: u64,
-    },
-    Sync {
-        handle: usize,
-    },
+    Write { handle: usize, offset: u64, bytes: Vec<u8> },
+    Read { handle: usize, offset: u64, len: usize },
+    Grow { handle: usize, len: u64 },
+    Sync { handle: usize },
     Rename(String, String),
     Unlink(String),
     SyncDir,
     List,
-    Map {
-        handle: usize,
-    },
+    Map { handle: usize },
 }
 
 fn draw(dice: &mut Dice) -> Op {
@@ -61,28 +44,14 @@ fn draw(dice: &mut Dice) -> Op {
     let handle = dice.below(6) as usize;
     match dice.below(12) {
         0 | 1 => Op::Create(name(dice)),
-        2 => Op::Open(
-            name(dice),
-            [OpenMode::Read, OpenMode::Write][dice.below(2) as usize],
-        ),
+        2 => Op::Open(name(dice), [OpenMode::Read, OpenMode::Write][dice.below(2) as usize]),
         3..=5 => {
             let len = dice.below(3000) as usize;
             let bytes = vec![dice.below(256) as u8; len];
-            Op::Write {
-                handle,
-                offset: dice.below(9000),
-                bytes,
-            }
+            Op::Write { handle, offset: dice.below(9000), bytes }
         }
-        6 => Op::Read {
-            handle,
-            offset: dice.below(12_000),
-            len: dice.below(5000) as usize,
-        },
-        7 => Op::Grow {
-            handle,
-            len: dice.below(14_000),
-        },
+        6 => Op::Read { handle, offset: dice.below(12_000), len: dice.below(5000) as usize },
+        7 => Op::Grow { handle, len: dice.below(14_000) },
         8 => Op::Sync { handle },
         9 => Op::Rename(name(dice), name(dice)),
         10 => [Op::Unlink(name(dice)), Op::SyncDir][dice.below(2) as usize].clone(),
@@ -130,11 +99,7 @@ impl Subject<'_> {
                 Ok(file) => self.keep(file),
                 Err(error) => Answer::Failed(error.kind()),
             },
-            Op::Write {
-                handle,
-                offset,
-                bytes,
-            } => pick(*handle).map_or(Answer::Done, |file| {
+            Op::Write { handle, offset, bytes } => pick(*handle).map_or(Answer::Done, |file| {
                 let mut written = write_all_at(&*file, *offset, bytes);
                 // What an unwritable handle is refused with differs in kind, not in effect.
                 if written.is_err() {
@@ -142,20 +107,15 @@ impl Subject<'_> {
                 }
                 answer(written, done)
             }),
-            Op::Read {
-                handle,
-                offset,
-                len,
-            } => pick(*handle).map_or(Answer::Done, |file| {
+            Op::Read { handle, offset, len } => pick(*handle).map_or(Answer::Done, |file| {
                 let mut into = vec![0; *len];
                 answer(file.read_at(*offset, &mut into), |read| {
                     Answer::Bytes(into[..read].to_vec())
                 })
             }),
             Op::Grow { handle, len } => pick(*handle).map_or(Answer::Done, |file| {
-                let grown = file
-                    .preallocate(*len)
-                    .map_err(|_| io::ErrorKind::PermissionDenied.into());
+                let grown =
+                    file.preallocate(*len).map_err(|_| io::ErrorKind::PermissionDenied.into());
                 answer(grown, done)
             }),
             Op::Sync { handle } => {
@@ -198,11 +158,7 @@ impl Model {
                 Some(&file) => handles.push((file, *mode != OpenMode::Read)),
                 None => return missing,
             },
-            Op::Write {
-                handle,
-                offset,
-                bytes,
-            } => match pick(*handle) {
+            Op::Write { handle, offset, bytes } => match pick(*handle) {
                 Some((_, false)) if !bytes.is_empty() => return denied,
                 Some((file, _)) if !bytes.is_empty() => {
                     let (start, end) = (*offset as usize, *offset as usize + bytes.len());
@@ -212,11 +168,7 @@ impl Model {
                 }
                 _ => {}
             },
-            Op::Read {
-                handle,
-                offset,
-                len,
-            } => {
+            Op::Read { handle, offset, len } => {
                 if let Some((file, _)) = pick(*handle) {
                     let file = &self.files[file];
                     let start = (*offset as usize).min(file.len());
@@ -260,19 +212,13 @@ impl Model {
 
 fn hold_against_model(fs: &dyn Vfs, seed: u64, ops: usize) {
     let mut dice = Dice(seed);
-    let mut subject = Subject {
-        fs,
-        handles: Vec::new(),
-    };
+    let mut subject = Subject { fs, handles: Vec::new() };
     let (mut model, mut handles) = (Model::default(), Vec::new());
     for step in 0..ops {
         let op = draw(&mut dice);
         let expected = model.run(&mut handles, &op);
         let found = subject.run(&op);
-        assert!(
-            found == expected,
-            "seed {seed}, step {step}, {op:?}: {found:?} != {expected:?}"
-        );
+        assert!(found == expected, "seed {seed}, step {step}, {op:?}: {found:?} != {expected:?}");
     }
 }
 
@@ -299,10 +245,7 @@ fn a_read_past_the_end_names_what_was_expected_and_found() {
     let error = read_exact_at(&*file, 3, &mut [0; 10]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     let message = error.to_string();
-    assert!(
-        message.contains("expected 10 bytes at offset 3, found 4"),
-        "{message}"
-    );
+    assert!(message.contains("expected 10 bytes at offset 3, found 4"), "{message}");
 }
 
 #[test]
@@ -314,11 +257,7 @@ fn names_that_are_no_plain_file_names_are_refused_by_both() {
     for fs in both {
         for name in ["", ".", "..", "a/b", "/etc/passwd", "../x", "a\0b"] {
             let refused = |result: io::Result<()>| {
-                assert_eq!(
-                    result.unwrap_err().kind(),
-                    io::ErrorKind::InvalidInput,
-                    "{name:?}"
-                );
+                assert_eq!(result.unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name:?}");
             };
             refused(fs.open(name, OpenMode::Create).map(drop));
             refused(fs.open(name, OpenMode::Read).map(drop));
@@ -343,28 +282,16 @@ fn locks_of_both_conflict_by_byte_and_kind_and_end_with_their_holder() {
         let take = |range, kind| fs.lock("LOCK", range, kind).unwrap();
         let writer = take(0..1, LockKind::Exclusive);
         assert!(writer.is_some());
-        assert!(
-            take(0..1, LockKind::Exclusive).is_none(),
-            "a second writer in one process"
-        );
-        assert!(
-            take(0..9, LockKind::Shared).is_none(),
-            "a reader over the writer's byte"
-        );
+        assert!(take(0..1, LockKind::Exclusive).is_none(), "a second writer in one process");
+        assert!(take(0..9, LockKind::Shared).is_none(), "a reader over the writer's byte");
         let pins = [take(5..6, LockKind::Shared), take(5..6, LockKind::Shared)];
         assert!(pins.iter().all(Option::is_some), "readers share");
         assert!(take(4..6, LockKind::Exclusive).is_none());
         drop(writer);
-        assert!(
-            take(0..1, LockKind::Exclusive).is_some(),
-            "released on drop"
-        );
+        assert!(take(0..1, LockKind::Exclusive).is_some(), "released on drop");
         drop(pins);
         assert!(take(4..6, LockKind::Exclusive).is_some());
-        assert!(
-            fs.lock("LOCK", 3..3, LockKind::Shared).is_err(),
-            "an empty range"
-        );
+        assert!(fs.lock("LOCK", 3..3, LockKind::Shared).is_err(), "an empty range");
     }
 }
 
@@ -375,11 +302,6 @@ fn an_image_and_a_fork_start_without_locks_or_counted_calls() {
     assert!(held.is_some());
     for other in [fs.fork(), fs.crash(Crash::Process)] {
         assert_eq!(other.calls(), 0);
-        assert!(
-            other
-                .lock("LOCK", 0..1, LockKind::Exclusive)
-                .unwrap()
-                .is_some()
-        );
+        assert!(other.lock("LOCK", 0..1, LockKind::Exclusive).unwrap().is_some());
     }
 }

@@ -83,10 +83,7 @@ impl CallKind {
     }
 
     fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(kind, _)| *kind == self)
-            .map_or("", |(_, name)| name)
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
     }
 }
 
@@ -126,19 +123,8 @@ pub enum Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Begin(Call {
-                index,
-                kind,
-                file,
-                from,
-                offset,
-                len,
-            }) => {
-                write!(
-                    f,
-                    "begin {index} {} {file} {from} {offset} {len}",
-                    kind.name()
-                )
+            Self::Begin(Call { index, kind, file, from, offset, len }) => {
+                write!(f, "begin {index} {} {file} {from} {offset} {len}", kind.name())
             }
             Self::End { index, ok } => {
                 write!(f, "end {index} {}", if *ok { "ok" } else { "failed" })
@@ -182,14 +168,7 @@ fn parse(line: &str) -> Option<Event> {
             let kind = CallKind::ALL.iter().find(|(_, known)| *known == name)?.0;
             let (file, from) = (word()?.to_owned(), word()?.to_owned());
             let (offset, len) = (word()?.parse().ok()?, word()?.parse().ok()?);
-            Event::Begin(Call {
-                index,
-                kind,
-                file,
-                from,
-                offset,
-                len,
-            })
+            Event::Begin(Call { index, kind, file, from, offset, len })
         }
         "end" => match word()? {
             "ok" => Event::End { index, ok: true },
@@ -218,24 +197,15 @@ pub struct TraceFs {
 impl TraceFs {
     /// Hands each event to `sink` as it happens, one at a time and in order.
     pub fn new(inner: Arc<dyn Vfs>, sink: impl FnMut(&Event) + Send + 'static) -> Self {
-        let tape = Tape {
-            next: 0,
-            sink: Box::new(sink),
-        };
-        Self {
-            inner,
-            tape: Arc::new(Mutex::new(tape)),
-        }
+        let tape = Tape { next: 0, sink: Box::new(sink) };
+        Self { inner, tape: Arc::new(Mutex::new(tape)) }
     }
 
     /// Keeps the events in the list that is returned.
     pub fn collect(inner: Arc<dyn Vfs>) -> (Self, Arc<Mutex<Vec<Event>>>) {
         let events = Arc::new(Mutex::new(Vec::new()));
         let list = Arc::clone(&events);
-        (
-            Self::new(inner, move |event| lock(&list).push(event.clone())),
-            events,
-        )
+        (Self::new(inner, move |event| lock(&list).push(event.clone())), events)
     }
 
     /// Writes a remark into the trace, in order with the calls. Newlines become spaces.
@@ -253,45 +223,24 @@ impl TraceFs {
             index
         };
         let done = act();
-        (lock(&self.tape).sink)(&Event::End {
-            index,
-            ok: done.is_ok(),
-        });
+        (lock(&self.tape).sink)(&Event::End { index, ok: done.is_ok() });
         done
     }
 }
 
 fn plain(kind: CallKind, file: &str) -> Call {
-    Call {
-        index: 0,
-        kind,
-        file: file.to_owned(),
-        from: "-".to_owned(),
-        offset: 0,
-        len: 0,
-    }
+    Call { index: 0, kind, file: file.to_owned(), from: "-".to_owned(), offset: 0, len: 0 }
 }
 
 impl Vfs for TraceFs {
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn VfsFile>> {
-        let kind = if mode == OpenMode::Create {
-            CallKind::Create
-        } else {
-            CallKind::Open
-        };
+        let kind = if mode == OpenMode::Create { CallKind::Create } else { CallKind::Open };
         let inner = self.call(plain(kind, name), || self.inner.open(name, mode))?;
-        Ok(Arc::new(TraceFile {
-            fs: self.clone(),
-            name: name.to_owned(),
-            inner,
-        }))
+        Ok(Arc::new(TraceFile { fs: self.clone(), name: name.to_owned(), inner }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let call = Call {
-            from: from.to_owned(),
-            ..plain(CallKind::Rename, to)
-        };
+        let call = Call { from: from.to_owned(), ..plain(CallKind::Rename, to) };
         self.call(call, || self.inner.rename(from, to))
     }
 
@@ -314,11 +263,7 @@ impl Vfs for TraceFs {
         kind: LockKind,
     ) -> io::Result<Option<Box<dyn FileLock>>> {
         let len = range.end.saturating_sub(range.start);
-        let call = Call {
-            offset: range.start,
-            len,
-            ..plain(CallKind::Lock, name)
-        };
+        let call = Call { offset: range.start, len, ..plain(CallKind::Lock, name) };
         self.call(call, || self.inner.lock(name, range, kind))
     }
 
@@ -335,11 +280,7 @@ struct TraceFile {
 
 impl TraceFile {
     fn span(&self, kind: CallKind, offset: u64, len: usize) -> Call {
-        Call {
-            offset,
-            len: len as u64,
-            ..plain(kind, &self.name)
-        }
+        Call { offset, len: len as u64, ..plain(kind, &self.name) }
     }
 }
 
@@ -355,27 +296,20 @@ impl VfsFile for TraceFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.fs.call(plain(CallKind::SyncData, &self.name), || {
-            self.inner.sync_data()
-        })
+        self.fs.call(plain(CallKind::SyncData, &self.name), || self.inner.sync_data())
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.fs
-            .call(plain(CallKind::Len, &self.name), || self.inner.len())
+        self.fs.call(plain(CallKind::Len, &self.name), || self.inner.len())
     }
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
-        let call = Call {
-            len,
-            ..plain(CallKind::Preallocate, &self.name)
-        };
+        let call = Call { len, ..plain(CallKind::Preallocate, &self.name) };
         self.fs.call(call, || self.inner.preallocate(len))
     }
 
     fn map(&self) -> io::Result<Arc<dyn Mapping>> {
-        self.fs
-            .call(plain(CallKind::Map, &self.name), || self.inner.map())
+        self.fs.call(plain(CallKind::Map, &self.name), || self.inner.map())
     }
 }
 
@@ -397,13 +331,7 @@ mod tests {
         assert_eq!(events.len(), 11);
         assert_eq!(events[2].to_string(), "begin 1 write a - 3 4");
         assert_eq!(events[6], Event::Note("key 17 is durable".to_owned()));
-        assert_eq!(
-            events[10],
-            Event::End {
-                index: 4,
-                ok: false
-            }
-        );
+        assert_eq!(events[10], Event::End { index: 4, ok: false });
         for event in events {
             assert_eq!(event.to_string().parse(), Ok(event));
         }

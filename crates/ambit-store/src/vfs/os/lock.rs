@@ -4,10 +4,7 @@
 //! dropped when some other descriptor of the file is closed, and die with the process however
 //! it ends.
 
-#![expect(
-    unsafe_code,
-    reason = "no crate in the tree offers open-file-description locks"
-)]
+#![expect(unsafe_code, reason = "no crate in the tree offers open-file-description locks")]
 
 use std::fs::File;
 use std::io;
@@ -52,18 +49,11 @@ pub(super) fn try_lock(
 
 fn describe(range: &Range<u64>, kind: LockKind) -> io::Result<libc::flock> {
     let bad = || {
-        let message = format!(
-            "cannot lock bytes {}..{}: not a range",
-            range.start, range.end
-        );
+        let message = format!("cannot lock bytes {}..{}: not a range", range.start, range.end);
         io::Error::new(io::ErrorKind::InvalidInput, message)
     };
     // A length of 0 would mean "to the end of the file".
-    let len = range
-        .end
-        .checked_sub(range.start)
-        .filter(|&len| len > 0)
-        .ok_or_else(bad)?;
+    let len = range.end.checked_sub(range.start).filter(|&len| len > 0).ok_or_else(bad)?;
     i64::try_from(range.end).map_err(|_| bad())?;
     // SAFETY: `flock` is a C struct of integers, for which all zeros is a value. It is built
     // this way because some platforms have more fields than the five of POSIX.

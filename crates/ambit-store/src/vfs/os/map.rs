@@ -5,10 +5,7 @@
 //! wanted is brought in by one call, and a range that is given back leaves the resident set at
 //! once. With [`super::lock`], the only unsafe code of this crate.
 
-#![expect(
-    unsafe_code,
-    reason = "mapping a file is a promise that the compiler cannot check"
-)]
+#![expect(unsafe_code, reason = "mapping a file is a promise that the compiler cannot check")]
 
 use std::fs::File;
 use std::io;
@@ -79,9 +76,7 @@ impl Mapping for FileMap {
         self.read_ahead(&range);
         #[cfg(target_os = "linux")]
         {
-            let populated = self
-                .map
-                .advise_range(Advice::PopulateRead, range.start, range.len());
+            let populated = self.map.advise_range(Advice::PopulateRead, range.start, range.len());
             if populated.is_ok() {
                 return;
             }
@@ -99,8 +94,7 @@ impl Mapping for FileMap {
         // the file, which is sealed, with the same bytes; borrows of `bytes()` stay valid. The
         // range lies inside the mapping.
         let released = unsafe {
-            self.map
-                .unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len())
+            self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len())
         };
         // The only failure is locked memory, which keeps the pages and nothing else.
         let _ = released;

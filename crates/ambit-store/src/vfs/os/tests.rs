@@ -9,20 +9,12 @@ fn a_path_that_is_a_file_or_missing_says_so() {
     std::fs::write(&file, b"").unwrap();
     let error = OsFs::open(&file).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
-    assert!(
-        error
-            .to_string()
-            .ends_with("a-file: is a file; a store is a directory"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("a-file: is a file; a store is a directory"), "{error}");
     let error = OsFs::create(&file.join("below")).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
     let error = OsFs::open(&directory.path().join("nowhere")).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
-    assert!(
-        error.to_string().ends_with("nowhere: does not exist"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("nowhere: does not exist"), "{error}");
 }
 
 #[test]
@@ -101,9 +93,7 @@ fn an_empty_file_maps_to_no_bytes() {
 fn space_that_cannot_be_claimed_in_one_call_is_claimed_by_writing_zeros() {
     let directory = tempfile::tempdir().unwrap();
     let fs = OsFs::open(directory.path()).unwrap();
-    let file = OsFile {
-        file: fs.open_file("log", OFlags::RDWR | OFlags::CREATE).unwrap(),
-    };
+    let file = OsFile { file: fs.open_file("log", OFlags::RDWR | OFlags::CREATE).unwrap() };
     file.write_at(0, b"kept").unwrap();
     file.claim_with_zeros(4, 200_001).unwrap();
     assert_eq!(file.len().unwrap(), 200_001);

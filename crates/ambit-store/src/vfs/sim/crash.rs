@@ -81,19 +81,10 @@ pub(super) fn image(disk: &Disk, crash: Crash) -> Disk {
     if crash == Crash::Process {
         return disk.clone();
     }
-    let mut draw = Draw::new(if let Crash::Power(seed) = crash {
-        seed
-    } else {
-        0
-    });
+    let mut draw = Draw::new(if let Crash::Power(seed) = crash { seed } else { 0 });
     let odds = match crash {
         Crash::Power(_) => Odds::draw(&mut draw),
-        _ => Odds {
-            keep_sector: 0,
-            keep_entry: 0,
-            tear: 0,
-            garbage: 0,
-        },
+        _ => Odds { keep_sector: 0, keep_entry: 0, tear: 0, garbage: 0 },
     };
     let lose_all = crash == Crash::LoseUnsynced;
 
@@ -108,11 +99,7 @@ pub(super) fn image(disk: &Disk, crash: Crash) -> Disk {
         let Some(node) = disk.node(inode) else {
             continue;
         };
-        let bytes = if lose_all {
-            node.durable.clone()
-        } else {
-            survive(node, &odds, &mut draw)
-        };
+        let bytes = if lose_all { node.durable.clone() } else { survive(node, &odds, &mut draw) };
         contents.insert(inode, bytes);
     }
     let named: BTreeSet<u64> = names.values().copied().collect();
@@ -177,11 +164,8 @@ fn write_sector(
             Pending::Grow { .. } => None,
         })
         .collect();
-    let kept = if draw.percent(odds.keep_sector) {
-        parts.len()
-    } else {
-        draw.below(parts.len().max(1))
-    };
+    let kept =
+        if draw.percent(odds.keep_sector) { parts.len() } else { draw.below(parts.len().max(1)) };
     for (index, (at, bytes)) in parts[..kept].iter().enumerate() {
         if index + 1 < kept || !draw.percent(odds.tear) {
             content.write(*at, bytes);

@@ -86,9 +86,8 @@ impl Node {
             self.pending.clear();
             return;
         }
-        let (lost, covered): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending)
-            .into_iter()
-            .partition(Pending::forgotten);
+        let (lost, covered): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pending).into_iter().partition(Pending::forgotten);
         for change in &covered {
             change.apply(&mut self.durable);
         }
@@ -103,19 +102,9 @@ impl Node {
 /// A change of the directory that no sync has covered.
 #[derive(Clone)]
 pub(super) enum Entry {
-    Create {
-        name: String,
-        inode: Inode,
-    },
-    Rename {
-        from: String,
-        to: String,
-        inode: Inode,
-    },
-    Unlink {
-        name: String,
-        inode: Inode,
-    },
+    Create { name: String, inode: Inode },
+    Rename { from: String, to: String, inode: Inode },
+    Unlink { name: String, inode: Inode },
 }
 
 impl Entry {
@@ -165,24 +154,11 @@ impl Disk {
     pub(super) fn settled(names: Names, contents: BTreeMap<Inode, Content>) -> Self {
         let next_inode = contents.keys().next_back().map_or(0, |last| last + 1);
         let settle = |content: Content| {
-            Arc::new(Node {
-                durable: content.clone(),
-                current: content,
-                pending: Vec::new(),
-            })
+            Arc::new(Node { durable: content.clone(), current: content, pending: Vec::new() })
         };
-        let nodes = contents
-            .into_iter()
-            .map(|(inode, bytes)| (inode, settle(bytes)))
-            .collect();
+        let nodes = contents.into_iter().map(|(inode, bytes)| (inode, settle(bytes))).collect();
         let names = Arc::new(names);
-        Self {
-            nodes,
-            durable_names: Arc::clone(&names),
-            names,
-            pending: Vec::new(),
-            next_inode,
-        }
+        Self { nodes, durable_names: Arc::clone(&names), names, pending: Vec::new(), next_inode }
     }
 
     pub(super) fn node(&self, inode: Inode) -> Option<&Node> {
@@ -208,10 +184,7 @@ impl Disk {
         let inode = self.next_inode;
         self.next_inode += 1;
         self.nodes.insert(inode, Arc::default());
-        self.enter(Entry::Create {
-            name: name.to_owned(),
-            inode,
-        });
+        self.enter(Entry::Create { name: name.to_owned(), inode });
         inode
     }
 
@@ -225,21 +198,13 @@ impl Disk {
         self.pending.clear();
         self.durable_names = Arc::clone(&self.names);
         let named: BTreeSet<Inode> = self.names.values().copied().collect();
-        self.nodes
-            .retain(|inode, _| named.contains(inode) || open.contains(inode));
+        self.nodes.retain(|inode, _| named.contains(inode) || open.contains(inode));
     }
 
     /// No later sync writes what is pending now.
     pub(super) fn forget_pending(&mut self) {
-        for node in self
-            .nodes
-            .values_mut()
-            .filter(|node| !node.pending.is_empty())
-        {
-            Arc::make_mut(node)
-                .pending
-                .iter_mut()
-                .for_each(Pending::forget);
+        for node in self.nodes.values_mut().filter(|node| !node.pending.is_empty()) {
+            Arc::make_mut(node).pending.iter_mut().for_each(Pending::forget);
         }
     }
 
@@ -251,10 +216,6 @@ impl Disk {
     /// Inodes that any entry, kept or lost, can lead to.
     pub(super) fn reachable(&self) -> BTreeSet<Inode> {
         let pending = self.pending.iter().map(Entry::inode);
-        self.durable_names
-            .values()
-            .copied()
-            .chain(pending)
-            .collect()
+        self.durable_names.values().copied().chain(pending).collect()
     }
 }

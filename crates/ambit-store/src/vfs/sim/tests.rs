@@ -81,13 +81,9 @@ fn every_state_of_a_sector_can_come_out_of_a_cut_and_synced_bytes_never_change()
             _ => garbage += 1,
         }
     }
-    for (what, count) in [
-        ("old", old),
-        ("first", first),
-        ("second", second),
-        ("torn", torn),
-        ("garbage", garbage),
-    ] {
+    for (what, count) in
+        [("old", old), ("first", first), ("second", second), ("torn", torn), ("garbage", garbage)]
+    {
         assert!(count > 10, "{what}: {count} of 2000");
     }
 }
@@ -119,10 +115,7 @@ fn the_world_stops_at_its_call_and_what_was_in_flight_may_have_begun() {
     assert!(a.write_at(12, b" third").is_err());
     assert!(a.sync_data().is_err());
     assert!(fs.list().is_err());
-    assert_eq!(
-        fs.crash(Crash::Process).peek("a").unwrap(),
-        b"first second third"
-    );
+    assert_eq!(fs.crash(Crash::Process).peek("a").unwrap(), b"first second third");
     assert_eq!(fs.crash(Crash::LoseUnsynced).peek("a").unwrap(), b"first");
 }
 
@@ -148,10 +141,7 @@ fn a_moment_is_kept_for_each_changing_call() {
     fs.sync_dir().unwrap();
     a.write_at(0, b"y").unwrap();
     let moments = fs.moments();
-    let kinds: Vec<_> = moments
-        .iter()
-        .map(|moment| (moment.call, moment.kind))
-        .collect();
+    let kinds: Vec<_> = moments.iter().map(|moment| (moment.call, moment.kind)).collect();
     assert_eq!(
         kinds,
         [
@@ -163,10 +153,7 @@ fn a_moment_is_kept_for_each_changing_call() {
         ]
     );
     assert!(moments[2].crash(Crash::LoseUnsynced).peek("a").is_none());
-    assert_eq!(
-        moments[3].crash(Crash::LoseUnsynced).peek("a").unwrap(),
-        b"x"
-    );
+    assert_eq!(moments[3].crash(Crash::LoseUnsynced).peek("a").unwrap(), b"x");
     assert_eq!(moments[4].crash(Crash::Process).peek("a").unwrap(), b"y");
 }
 
@@ -248,11 +235,7 @@ fn a_cut_keeps_what_a_naive_model_calls_synced_and_changes_only_what_was_in_flig
             assert_eq!(found.len(), expected.len(), "seed {seed} step {step}");
             for (name, file) in expected {
                 let bytes = lost.peek(name);
-                assert_eq!(
-                    bytes.as_ref(),
-                    Some(&model.durable[*file]),
-                    "seed {seed} step {step}"
-                );
+                assert_eq!(bytes.as_ref(), Some(&model.durable[*file]), "seed {seed} step {step}");
             }
             let power = fs.crash(Crash::Power(seed * 1000 + step));
             assert!(power.is_settled());
@@ -273,10 +256,7 @@ fn hold_power_image(image: &SimFs, model: &Naive, dirty: &[Vec<(usize, usize)>],
             bytes.len() >= model.durable[file].len() && bytes.len() <= model.current[file].len()
         );
         for (at, byte) in bytes.iter().enumerate() {
-            if !dirty[file]
-                .iter()
-                .any(|&(start, end)| (start..end).contains(&at))
-            {
+            if !dirty[file].iter().any(|&(start, end)| (start..end).contains(&at)) {
                 let durable = model.durable[file].get(at).copied().unwrap_or(0);
                 assert_eq!(*byte, durable, "seed {seed}: {name} at {at}");
             }
