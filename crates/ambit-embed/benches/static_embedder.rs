@@ -36,16 +36,12 @@ fn main() {
         let round = [
             seconds(|| drop(black_box(self::embedder()))),
             seconds(|| {
-                glosses
-                    .iter()
-                    .for_each(|text| embedder.tokenize(black_box(text), &mut pieces));
+                glosses.iter().for_each(|text| embedder.tokenize(black_box(text), &mut pieces));
             }),
             seconds(|| embed(&glosses)),
             seconds(|| embed(&source)),
         ];
-        best.iter_mut()
-            .zip(round)
-            .for_each(|(best, seconds)| *best = best.min(seconds));
+        best.iter_mut().zip(round).for_each(|(best, seconds)| *best = best.min(seconds));
     }
     println!("load: {:.2} ms, {}", best[0] * 1e3, embedder.footprint());
     for (name, texts, seconds) in [
@@ -82,30 +78,17 @@ fn glosses() -> (Vec<String>, &'static str) {
             .read_to_string(&mut table)
             .expect("UTF-8 text");
         // Every fifth, so that all parts of speech are there.
-        let glosses = table
-            .lines()
-            .step_by(5)
-            .filter_map(|line| line.split('\t').nth(3));
+        let glosses = table.lines().step_by(5).filter_map(|line| line.split('\t').nth(3));
         (glosses.map(str::to_owned).collect(), "WordNet")
     } else {
         let own = include_str!("../assets/static-embedder/README.md");
-        (
-            own.lines().map(str::to_owned).collect(),
-            "the model's own description",
-        )
+        (own.lines().map(str::to_owned).collect(), "the model's own description")
     };
     (lines.iter().cycle().take(TEXTS).cloned().collect(), from)
 }
 
 fn source() -> Vec<String> {
     let source: Vec<char> = include_str!("../src/characters.rs").chars().collect();
-    let chunks = source
-        .chunks(1_000)
-        .map(|chunk| chunk.iter().collect::<String>());
-    chunks
-        .collect::<Vec<_>>()
-        .into_iter()
-        .cycle()
-        .take(1_000)
-        .collect()
+    let chunks = source.chunks(1_000).map(|chunk| chunk.iter().collect::<String>());
+    chunks.collect::<Vec<_>>().into_iter().cycle().take(1_000).collect()
 }

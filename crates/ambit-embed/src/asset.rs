@@ -73,18 +73,11 @@ fn read(
     reservation: &mut Reservation,
 ) -> Result<Blob, EmbedError> {
     let path = dir.join(name);
-    let unreadable = |source| EmbedError::Unreadable {
-        path: path.clone(),
-        source,
-    };
+    let unreadable = |source| EmbedError::Unreadable { path: path.clone(), source };
     let file = File::open(&path).map_err(unreadable)?;
     let len = file.metadata().map_err(unreadable)?.len();
     if len > most {
-        let what = format!(
-            "{} long, at most {} are expected",
-            Bytes::new(len),
-            Bytes::new(most)
-        );
+        let what = format!("{} long, at most {} are expected", Bytes::new(len), Bytes::new(most));
         return Err(EmbedError::malformed(name, what));
     }
     reservation.grow(Bytes::new(len))?;
@@ -92,10 +85,7 @@ fn read(
     // Never more than was reserved, even if the file grows meanwhile.
     file.take(len).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 != len {
-        let what = format!(
-            "{} bytes read, {len} expected: it was cut off meanwhile",
-            bytes.len()
-        );
+        let what = format!("{} bytes read, {len} expected: it was cut off meanwhile", bytes.len());
         return Err(EmbedError::malformed(name, what));
     }
     Ok(Blob::Owned(bytes))

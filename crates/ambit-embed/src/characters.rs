@@ -99,13 +99,9 @@ impl Characters {
             pages.update([from.into(), from.into()], |_| REPLACE);
         }
         for (ranges, class) in [(&file.space, SPACE), (&file.drop, DROP)] {
-            ranges
-                .iter()
-                .for_each(|&range| pages.update(range, |_| class));
+            ranges.iter().for_each(|&range| pages.update(range, |_| class));
         }
-        file.punct
-            .iter()
-            .for_each(|&range| pages.update(range, |class| class | PUNCTUATION));
+        file.punct.iter().for_each(|&range| pages.update(range, |class| class | PUNCTUATION));
         table.pages.shrink_to_fit();
         table.fill_ascii();
         reservation.grow(table.footprint())?;
@@ -155,9 +151,7 @@ impl Characters {
     fn class(&self, c: char) -> u8 {
         let c = c as usize;
         let page = self.index.get(c / PAGE).copied().unwrap_or_default();
-        self.pages
-            .get(usize::from(page))
-            .map_or(KEEP, |page| page[c % PAGE])
+        self.pages.get(usize::from(page)).map_or(KEEP, |page| page[c % PAGE])
     }
 
     fn fill_ascii(&mut self) {
@@ -205,11 +199,7 @@ struct Pages<'a> {
 impl<'a> Pages<'a> {
     fn new(index: &'a mut Vec<u16>, pages: &'a mut Vec<[u8; PAGE]>) -> Self {
         pages.push([KEEP; PAGE]);
-        Self {
-            index,
-            pages,
-            uniform: vec![Some(KEEP)],
-        }
+        Self { index, pages, uniform: vec![Some(KEEP)] }
     }
 
     /// Applies `change` to the classes of the characters of an inclusive range.
@@ -227,18 +217,13 @@ impl<'a> Pages<'a> {
                 Some(class) => self.push(page, class),
                 None => stored,
             };
-            self.pages[stored][from..=to]
-                .iter_mut()
-                .for_each(|class| *class = change(*class));
+            self.pages[stored][from..=to].iter_mut().for_each(|class| *class = change(*class));
         }
     }
 
     /// The stored page that is `class` throughout.
     fn shared(&mut self, class: u8) -> u16 {
-        let found = self
-            .uniform
-            .iter()
-            .position(|&uniform| uniform == Some(class));
+        let found = self.uniform.iter().position(|&uniform| uniform == Some(class));
         let at = found.unwrap_or_else(|| {
             self.pages.push([class; PAGE]);
             self.uniform.push(Some(class));

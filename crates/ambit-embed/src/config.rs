@@ -69,11 +69,7 @@ impl Config {
         let limits = [
             ("dim", file.dim, MAX_DIM),
             ("vocab_size", file.vocab_size, MAX_ROWS),
-            (
-                "max_chars_per_word",
-                tokenizer.max_chars_per_word,
-                MAX_WORD_CHARACTERS,
-            ),
+            ("max_chars_per_word", tokenizer.max_chars_per_word, MAX_WORD_CHARACTERS),
             ("max_tokens", file.max_tokens as usize, MAX_TOKENS as usize),
         ];
         for (field, value, most) in limits {

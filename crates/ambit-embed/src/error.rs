@@ -44,10 +44,7 @@ impl EmbedError {
     }
 
     pub(crate) fn malformed(file: &'static str, what: impl Into<String>) -> Self {
-        Self::Malformed {
-            file,
-            what: what.into(),
-        }
+        Self::Malformed { file, what: what.into() }
     }
 }
 
@@ -60,11 +57,7 @@ impl fmt::Display for EmbedError {
                  pass a slice of texts x dimensions"
             ),
             Self::Unreadable { path, source } => {
-                write!(
-                    f,
-                    "cannot read the model's file {}: {source}",
-                    path.display()
-                )
+                write!(f, "cannot read the model's file {}: {source}", path.display())
             }
             Self::Malformed { file, what } => write!(
                 f,

@@ -62,18 +62,11 @@ impl StaticEmbedder {
     /// `pieces` is cleared first.
     pub fn tokenize(&self, text: &str, pieces: &mut Vec<u32>) {
         pieces.clear();
-        self.tokenizer
-            .tokenize(text, |batch| pieces.extend_from_slice(batch));
+        self.tokenizer.tokenize(text, |batch| pieces.extend_from_slice(batch));
     }
 
     fn assemble(asset: Asset) -> Result<Self, EmbedError> {
-        let Asset {
-            model,
-            vocabulary,
-            config,
-            characters,
-            mut reservation,
-        } = asset;
+        let Asset { model, vocabulary, config, characters, mut reservation } = asset;
         let read = Bytes::of(config.len() + characters.len());
         let described = Config::parse(&config)?;
         let tokenizer = Tokenizer {
@@ -109,15 +102,10 @@ impl Embedder for StaticEmbedder {
 
     fn embed(&self, text: &str, out: &mut [f32]) -> Result<Embedded, EmbedError> {
         if out.len() != self.dim {
-            return Err(EmbedError::WrongLength {
-                expected: self.dim,
-                found: out.len(),
-            });
+            return Err(EmbedError::WrongLength { expected: self.dim, found: out.len() });
         }
         out.fill(0.0);
-        let tokens = self
-            .tokenizer
-            .tokenize(text, |pieces| self.rows.add(pieces, out));
+        let tokens = self.tokenizer.tokenize(text, |pieces| self.rows.add(pieces, out));
         let is_zero = !self.rows.finish(out);
         Ok(Embedded { tokens, is_zero })
     }

@@ -74,11 +74,7 @@ impl Rows {
             Some(Dtype::I8) => Packing::Int8,
             found => return Err(malformed(format!("table is {found:?}, expected U8 or I8"))),
         };
-        let stride = if packing == Packing::Int4 {
-            dim / 2
-        } else {
-            dim
-        };
+        let stride = if packing == Packing::Int4 { dim / 2 } else { dim };
         let table = find(&tensors, data, "table", dtype, &[rows, stride])?;
         let weights = find(&tensors, data, "weights", Some(Dtype::F32), &[rows])?;
         let scales = find(&tensors, data, "scales", Some(Dtype::F32), &[rows])?;
@@ -96,13 +92,7 @@ impl Rows {
             }
             factors.push(factor);
         }
-        Ok(Self {
-            file,
-            table,
-            packing,
-            dim,
-            factors,
-        })
+        Ok(Self { file, table, packing, dim, factors })
     }
 
     /// Adds the rows `ids` to `sums`: `dim` values in the order that [`finish`](Self::finish) takes.
@@ -216,17 +206,12 @@ fn find(
         }
         found => {
             let found = found.map(|tensor| (tensor.dtype, &tensor.shape));
-            let what = format!(
-                "tensor {name:?} is {found:?}, expected {:?}",
-                (dtype, shape)
-            );
+            let what = format!("tensor {name:?} is {found:?}, expected {:?}", (dtype, shape));
             Err(EmbedError::malformed(MODEL, what))
         }
     }
 }
 
 fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    bytes
-        .chunks_exact(4)
-        .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
+    bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]))
 }

@@ -130,9 +130,7 @@ impl<E: FnMut(&[u32])> Cut<'_, E> {
         if self.characters < self.tokenizer.max_word_characters {
             self.word[self.len..self.len + encoded.len()].copy_from_slice(encoded);
             self.len += encoded.len();
-            self.hash = encoded
-                .iter()
-                .fold(self.hash, |hash, &byte| hash.then(byte));
+            self.hash = encoded.iter().fold(self.hash, |hash, &byte| hash.then(byte));
         }
         self.characters += 1;
     }

@@ -127,15 +127,10 @@ impl Vocabulary {
         let (piece, place) = self.piece(number);
         if piece.is_empty() || piece.len() > MAX_PIECE {
             let len = piece.len();
-            let what = format!(
-                "line {}: {len} bytes, expected 1 to {MAX_PIECE}",
-                number + 1
-            );
+            let what = format!("line {}: {len} bytes, expected 1 to {MAX_PIECE}", number + 1);
             return Err(EmbedError::malformed(VOCABULARY, what));
         }
-        let hash = piece
-            .iter()
-            .fold(PieceHash::new(place), |hash, &byte| hash.then(byte));
+        let hash = piece.iter().fold(PieceHash::new(place), |hash, &byte| hash.then(byte));
         let (mut at, mark) = (self.slot(hash.finish()), self.mark(hash.finish()));
         for _ in 0..MAX_PROBES {
             let slot = self.slots[at];
@@ -151,10 +146,7 @@ impl Vocabulary {
             }
             at = (at + 1) & (self.slots.len() - 1);
         }
-        let what = format!(
-            "line {}: its hash collides with {MAX_PROBES} others",
-            number + 1
-        );
+        let what = format!("line {}: its hash collides with {MAX_PROBES} others", number + 1);
         Err(EmbedError::malformed(VOCABULARY, what))
     }
 
@@ -177,10 +169,7 @@ impl Vocabulary {
 
     /// The bytes of a piece without its prefix, and where it stands.
     fn piece(&self, number: usize) -> (&[u8], Place) {
-        let (from, to) = (
-            self.starts[number] as usize,
-            self.starts[number + 1] as usize - 1,
-        );
+        let (from, to) = (self.starts[number] as usize, self.starts[number + 1] as usize - 1);
         let line = &self.text[from..to];
         match line.strip_prefix(CONTINUATION) {
             // The line `##` itself is two number signs.

@@ -38,12 +38,7 @@ fn characters() -> Value {
 }
 
 fn tensors(dtype: Dtype, stride: usize, table: &[u8], weights: &[f32]) -> Vec<u8> {
-    let bytes = |values: &[f32]| {
-        values
-            .iter()
-            .flat_map(|v| v.to_le_bytes())
-            .collect::<Vec<_>>()
-    };
+    let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>();
     let (weights, scales) = (bytes(weights), bytes(&vec![0.5; weights.len()]));
     let rows = weights.len() / 4;
     let view = |dtype, shape, data| TensorView::new(dtype, shape, data).unwrap();
@@ -132,10 +127,7 @@ fn an_int8_model_of_the_same_format_gives_the_same_vectors() {
         .iter()
         .map(|value| value.to_le_bytes()[0])
         .collect();
-    model.write(
-        "model.safetensors",
-        tensors(Dtype::I8, 4, &rows, &[1.0, 1.0, 1.0, 0.0]),
-    );
+    model.write("model.safetensors", tensors(Dtype::I8, 4, &rows, &[1.0, 1.0, 1.0, 0.0]));
     let embedder = StaticEmbedder::load(model.path(), &account()).unwrap();
     let packed = StaticEmbedder::load(Model::tiny().path(), &account()).unwrap();
     for text in ["red", "blue red", "redish blueish!", ""] {
@@ -145,12 +137,7 @@ fn an_int8_model_of_the_same_format_gives_the_same_vectors() {
 
 #[test]
 fn a_missing_file_is_named() {
-    for name in [
-        "config.json",
-        "normalize.json",
-        "vocab.txt",
-        "model.safetensors",
-    ] {
+    for name in ["config.json", "normalize.json", "vocab.txt", "model.safetensors"] {
         let model = Model::tiny();
         fs::remove_file(model.path().join(name)).unwrap();
         let error = StaticEmbedder::load(model.path(), &account()).unwrap_err();
@@ -264,21 +251,9 @@ fn tensors_of_another_shape_type_or_size_are_refused() {
 
 #[test]
 fn a_model_with_a_byte_changed_or_cut_off_is_refused_or_still_gives_unit_vectors() {
-    const FILES: &[&str] = &[
-        "config.json",
-        "normalize.json",
-        "vocab.txt",
-        "model.safetensors",
-    ];
-    let strategy = (
-        prop::sample::select(FILES),
-        any::<prop::sample::Index>(),
-        any::<u8>(),
-    );
-    let config = ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::with_cases(400)
-    };
+    const FILES: &[&str] = &["config.json", "normalize.json", "vocab.txt", "model.safetensors"];
+    let strategy = (prop::sample::select(FILES), any::<prop::sample::Index>(), any::<u8>());
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) };
     proptest!(config, |((name, at, byte) in strategy, cut in any::<bool>())| {
         let model = Model::tiny();
         let mut bytes = fs::read(model.path().join(name)).unwrap();

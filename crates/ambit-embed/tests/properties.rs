@@ -31,9 +31,7 @@ struct Characters {
 }
 
 fn within(ranges: &[[u32; 2]], c: char) -> bool {
-    ranges
-        .iter()
-        .any(|&[first, last]| (first..=last).contains(&u32::from(c)))
+    ranges.iter().any(|&[first, last]| (first..=last).contains(&u32::from(c)))
 }
 
 fn is_ideograph(c: char) -> bool {
@@ -49,9 +47,7 @@ impl Oracle {
         let tensors = safetensors::SafeTensors::deserialize(model).unwrap();
         let floats = |name: &str| -> Vec<f32> {
             let bytes = tensors.tensor(name).unwrap().data().chunks(4);
-            bytes
-                .map(|four| f32::from_le_bytes(four.try_into().unwrap()))
-                .collect()
+            bytes.map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect()
         };
         let (weights, scales) = (floats("weights"), floats("scales"));
         Self {
@@ -60,11 +56,7 @@ impl Oracle {
                 "../assets/static-embedder/normalize.json"
             ))
             .unwrap(),
-            factors: weights
-                .iter()
-                .zip(&scales)
-                .map(|(weight, scale)| weight * scale)
-                .collect(),
+            factors: weights.iter().zip(&scales).map(|(weight, scale)| weight * scale).collect(),
             table: tensors.tensor("table").unwrap().data(),
         }
     }
@@ -131,11 +123,7 @@ impl Oracle {
 
     fn tokenize(&self, text: &str) -> Vec<u32> {
         let words = self.words(&self.normalize(text));
-        words
-            .iter()
-            .flat_map(|word| self.pieces(word))
-            .take(MAX_TOKENS)
-            .collect()
+        words.iter().flat_map(|word| self.pieces(word)).take(MAX_TOKENS).collect()
     }
 
     /// The sum in f64, so that the difference is that of the fast sum's rounding.
@@ -150,9 +138,7 @@ impl Oracle {
             }
         }
         let norm = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
-        sum.iter()
-            .map(|value| if norm > 0.0 { value / norm } else { 0.0 })
-            .collect()
+        sum.iter().map(|value| if norm > 0.0 { value / norm } else { 0.0 }).collect()
     }
 }
 
@@ -217,11 +203,7 @@ fn check(embedder: &StaticEmbedder, oracle: &Oracle, text: &str) {
     let mut vector = vec![f32::NAN; DIM];
     let embedded = embedder.embed(text, &mut vector).unwrap();
     assert_eq!(embedded.tokens as usize, expected.len());
-    let norm = vector
-        .iter()
-        .map(|v| f64::from(*v).powi(2))
-        .sum::<f64>()
-        .sqrt();
+    let norm = vector.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
     if embedded.is_zero {
         assert!(vector.iter().all(|value| value.to_bits() == 0), "{text:?}");
     } else {
@@ -263,10 +245,7 @@ fn every_character_alone_and_between_letters_has_the_tokens_of_the_slow_oracle()
 fn every_piece_of_the_vocabulary_that_is_a_word_is_found_as_one_token() {
     let embedder = embedder();
     let mut pieces = Vec::new();
-    for (word, number) in include_str!("../assets/static-embedder/vocab.txt")
-        .lines()
-        .zip(0..)
-    {
+    for (word, number) in include_str!("../assets/static-embedder/vocab.txt").lines().zip(0..) {
         if !word.starts_with("##") || word == "##" {
             embedder.tokenize(word, &mut pieces);
             assert_eq!(pieces, [number], "{word:?}");
@@ -280,11 +259,7 @@ fn words_of_100_characters_are_cut_and_words_of_101_are_skipped() {
     for (len, some) in [(99, true), (100, true), (101, false), (102, false)] {
         for letter in ["x", "가", "é", "я"] {
             // A Hangul syllable of two jamo is two characters.
-            let text = if letter == "가" {
-                letter.repeat(len / 2)
-            } else {
-                letter.repeat(len)
-            };
+            let text = if letter == "가" { letter.repeat(len / 2) } else { letter.repeat(len) };
             check(&embedder, &oracle, &text);
             if letter == "x" {
                 assert_eq!(!oracle.tokenize(&text).is_empty(), some, "{len}");

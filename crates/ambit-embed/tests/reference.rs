@@ -52,12 +52,7 @@ fn all_fifty_reference_texts_are_within_1e_5() {
     for item in reference() {
         let embedded = embedder.embed(&item.text, &mut vector).unwrap();
         assert_eq!(embedded.tokens as usize, item.token_ids.len());
-        assert_eq!(
-            embedded.is_zero,
-            item.token_ids.is_empty(),
-            "{:?}",
-            item.text
-        );
+        assert_eq!(embedded.is_zero, item.token_ids.is_empty(), "{:?}", item.text);
         assert_eq!(vector.len(), item.embedding.len());
         for (found, expected) in vector.iter().zip(&item.embedding) {
             worst = worst.max((found - expected).abs());
@@ -73,9 +68,7 @@ fn a_batch_gives_the_same_bits_as_one_text_at_a_time() {
     let texts: Vec<&str> = items.iter().map(|item| item.text.as_str()).collect();
     let mut rows = vec![0.0; texts.len() * embedder.dim()];
     let mut embedded = vec![Embedded::default(); 3];
-    embedder
-        .embed_batch(&texts, &mut rows, &mut embedded)
-        .unwrap();
+    embedder.embed_batch(&texts, &mut rows, &mut embedded).unwrap();
     let mut vector = vec![0.0; embedder.dim()];
     for ((text, row), of_batch) in texts.iter().zip(rows.chunks(embedder.dim())).zip(&embedded) {
         assert_eq!(&embedder.embed(text, &mut vector).unwrap(), of_batch);
@@ -93,10 +86,7 @@ fn the_bits_of_a_vector_do_not_depend_on_the_cpu() {
     let mut hash = 0xCBF2_9CE4_8422_2325_u64;
     for item in reference() {
         embedder.embed(&item.text, &mut vector).unwrap();
-        for byte in vector
-            .iter()
-            .flat_map(|value| value.to_bits().to_le_bytes())
-        {
+        for byte in vector.iter().flat_map(|value| value.to_bits().to_le_bytes()) {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3);
         }
     }
@@ -111,11 +101,7 @@ fn an_output_of_the_wrong_length_is_refused_at_both_sides_of_the_limit() {
         let error = embedder.embed("dog", &mut out).unwrap_err();
         assert!(matches!(error, EmbedError::WrongLength { expected: 256, found } if found == len));
         assert!(error.to_string().contains("256"), "{error}");
-        assert!(
-            embedder
-                .embed_batch(&["dog"], &mut out, &mut Vec::new())
-                .is_err()
-        );
+        assert!(embedder.embed_batch(&["dog"], &mut out, &mut Vec::new()).is_err());
     }
 }
 
@@ -135,11 +121,7 @@ fn a_budget_that_is_too_small_is_an_error_and_keeps_nothing() {
     for kib in [0, 1, 64, 4_095, 4_400] {
         let budget = Budget::new(Bytes::kib(kib));
         let account = budget.account("embedder", Priority::Query);
-        assert!(
-            StaticEmbedder::built_in(&account)
-                .unwrap_err()
-                .is_over_budget()
-        );
+        assert!(StaticEmbedder::built_in(&account).unwrap_err().is_over_budget());
         assert_eq!(budget.used(), Bytes::ZERO);
     }
 }

@@ -41,10 +41,7 @@ impl DenseSource for Flat {
         let end = self.norms.len().min(first + BLOCK_ROWS);
         take(DenseBlock {
             part: 0,
-            rows: Rows::Range {
-                first: first as u32,
-                len: end - first,
-            },
+            rows: Rows::Range { first: first as u32, len: end - first },
             vectors: &self.vectors[first * self.dim..end * self.dim],
             norms: &self.norms[first..end],
             dead: None,
@@ -77,23 +74,11 @@ fn main() {
     let (dim, vectors, queries) = data::real_or_clustered(50_000, 1000);
     let kernels = kernels();
     let norms: Vec<f32> = vectors.chunks(dim).map(|row| kernels.norm(row)).collect();
-    let source = Flat {
-        dim,
-        vectors,
-        norms,
-    };
+    let source = Flat { dim, vectors, norms };
     let gb = size_of_val(&source.vectors[..]) as f64 / 1e9;
-    println!(
-        "{} rows x {dim}, {gb:.3} GB, kernels {}",
-        source.norms.len(),
-        kernels.name()
-    );
+    println!("{} rows x {dim}, {gb:.3} GB, kernels {}", source.norms.len(), kernels.name());
     let account = Budget::new(Bytes::mib(64)).account("query/scratch", Priority::Query);
-    let options = Options {
-        threads: 1,
-        account: &account,
-        cancel: None,
-    };
+    let options = Options { threads: 1, account: &account, cancel: None };
 
     let mut best_read = 0.0f64;
     for metric in Metric::ALL {
@@ -105,11 +90,7 @@ fn main() {
                 }));
             }
             scans.push(cpu_seconds(|| {
-                let query = Query {
-                    vector,
-                    k: 10,
-                    metric,
-                };
+                let query = Query { vector, k: 10, metric };
                 if let Ok(answer) = search(&source, &query, &options)
                     && let Exactness::Exact { rescored, .. } = black_box(answer).exactness
                 {
@@ -131,15 +112,9 @@ fn main() {
         );
     }
     for metric in Metric::ALL {
-        let batch = Batch {
-            vectors: &queries[..400.min(queries.len() / dim) * dim],
-            k: 10,
-            metric,
-        };
-        let options = BatchOptions {
-            options,
-            sharing: Sharing::Shared,
-        };
+        let batch =
+            Batch { vectors: &queries[..400.min(queries.len() / dim) * dim], k: 10, metric };
+        let options = BatchOptions { options, sharing: Sharing::Shared };
         let times = (0..3).map(|_| {
             cpu_seconds(|| {
                 black_box(search_batch(&source, &batch, &options).is_ok());

@@ -42,17 +42,9 @@ pub fn search_batch<S: DenseSource + ?Sized>(
     options: &BatchOptions<'_>,
 ) -> Result<Vec<Answer>, SearchError> {
     let dim = source.dim();
-    check(
-        batch.vectors,
-        batch.vectors.len().checked_div(dim).unwrap_or(0),
-        batch.k,
-        dim,
-    )?;
+    check(batch.vectors, batch.vectors.len().checked_div(dim).unwrap_or(0), batch.k, dim)?;
     let m = batch.vectors.len() / dim;
-    let _scorers = options
-        .options
-        .account
-        .reserve(Bytes::of(m * size_of::<Scorer<'_>>()))?;
+    let _scorers = options.options.account.reserve(Bytes::of(m * size_of::<Scorer<'_>>()))?;
     let mut scorers = Vec::with_capacity(m);
     for (query, vector) in batch.vectors.chunks_exact(dim).enumerate() {
         let scorer = Scorer::new(vector, batch.metric);
@@ -78,15 +70,11 @@ fn search_shared<S: DenseSource + ?Sized>(
     options: &Options<'_>,
 ) -> Result<Vec<Answer>, SearchError> {
     let (m, dim, k) = (scorers.len(), source.dim(), batch.k);
-    let _thresholds = options
-        .account
-        .reserve(Bytes::of(m * size_of::<Threshold>()))?;
+    let _thresholds = options.account.reserve(Bytes::of(m * size_of::<Threshold>()))?;
     let thresholds: Vec<Threshold> = scorers.iter().map(|_| Threshold::none()).collect();
     let len = (STRETCH_BYTES / (4 * dim)).clamp(4, STRETCH_ROWS);
     let bytes_of_query = size_of::<Best<'_>>() + Top::initial_bytes(k);
-    let bytes = m
-        .saturating_mul(bytes_of_query)
-        .saturating_add(GROUP * len * size_of::<f32>());
+    let bytes = m.saturating_mul(bytes_of_query).saturating_add(GROUP * len * size_of::<f32>());
     let mut workers = run(source, options, || {
         let scratch = options.account.reserve(Bytes::of(bytes))?;
         let best = scorers.iter().zip(&thresholds);
@@ -96,9 +84,7 @@ fn search_shared<S: DenseSource + ?Sized>(
             len,
             scratch,
             scores: vec![0.0; GROUP * len],
-            best: best
-                .map(|(scorer, threshold)| Best::new(*scorer, k, threshold))
-                .collect(),
+            best: best.map(|(scorer, threshold)| Best::new(*scorer, k, threshold)).collect(),
             scanned: 0,
         })
     })?
@@ -112,11 +98,7 @@ fn search_shared<S: DenseSource + ?Sized>(
             best.absorb(found, source, &mut first.scratch)?;
         }
     }
-    first
-        .best
-        .into_iter()
-        .map(|best| best.into_answer(source, first.scanned))
-        .collect()
+    first.best.into_iter().map(|best| best.into_answer(source, first.scanned)).collect()
 }
 
 struct SharedScan<'a, S: ?Sized> {
@@ -137,10 +119,7 @@ impl<S: DenseSource + ?Sized> Worker for SharedScan<'_, S> {
         for stretch in stretches(rows, block, dim, self.len) {
             let n = stretch.norms.len();
             self.scanned += n as u64;
-            let groups = self
-                .queries
-                .chunks(GROUP * dim)
-                .zip(self.best.chunks_mut(GROUP));
+            let groups = self.queries.chunks(GROUP * dim).zip(self.best.chunks_mut(GROUP));
             for (queries, best) in groups {
                 let scores = &mut self.scores[..best.len() * n];
                 if let Some(first) = best.first() {

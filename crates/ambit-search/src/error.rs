@@ -71,11 +71,7 @@ impl fmt::Display for SearchError {
                  give {expected} elements for each query"
             ),
             Self::ZeroK => f.write_str("k is 0: ask for at least 1 result"),
-            Self::NotFinite {
-                query,
-                position,
-                value,
-            } => write!(
+            Self::NotFinite { query, position, value } => write!(
                 f,
                 "query {query} has {value} at position {position}: every element must be finite"
             ),
@@ -85,17 +81,9 @@ impl fmt::Display for SearchError {
                  give a non-zero query, or use another metric"
             ),
             Self::OverBudget(_) => f.write_str("no room for the scratch of the search"),
-            Self::Source {
-                block: Some(block), ..
-            } => write!(f, "cannot scan block {block}"),
+            Self::Source { block: Some(block), .. } => write!(f, "cannot scan block {block}"),
             Self::Source { block: None, .. } => f.write_str("cannot compare keys of equal scores"),
-            Self::MalformedBlock {
-                block,
-                rows,
-                dim,
-                vectors,
-                norms,
-            } => write!(
+            Self::MalformedBlock { block, rows, dim, vectors, norms } => write!(
                 f,
                 "block {block} names {rows} rows of dimension {dim}, but has {vectors} floats \
                  (expected rows x dim) and {norms} norms (expected one a row)"

@@ -94,8 +94,7 @@ impl<S: DenseSource + ?Sized> Worker for Scan<'_, S> {
             let scores = &mut self.scores[..stretch.norms.len()];
             self.best.scorer().scan(stretch.vectors, scores);
             self.scanned += scores.len() as u64;
-            self.best
-                .refine(self.source, &stretch, scores, &mut self.scratch)?;
+            self.best.refine(self.source, &stretch, scores, &mut self.scratch)?;
         }
         Ok(())
     }

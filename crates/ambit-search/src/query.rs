@@ -86,20 +86,15 @@ pub(crate) fn check(
         return Err(SearchError::ZeroDimension);
     }
     if count.checked_mul(dim) != Some(vectors.len()) {
-        return Err(SearchError::Dimension {
-            expected: dim,
-            found: vectors.len(),
-        });
+        return Err(SearchError::Dimension { expected: dim, found: vectors.len() });
     }
     if k == 0 {
         return Err(SearchError::ZeroK);
     }
     match vectors.iter().position(|element| !element.is_finite()) {
-        Some(at) => Err(SearchError::NotFinite {
-            query: at / dim,
-            position: at % dim,
-            value: vectors[at],
-        }),
+        Some(at) => {
+            Err(SearchError::NotFinite { query: at / dim, position: at % dim, value: vectors[at] })
+        }
         None => Ok(()),
     }
 }

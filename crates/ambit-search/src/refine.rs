@@ -59,14 +59,7 @@ impl<'a> Best<'a> {
     /// Nothing seen; the caller has reserved [`Top::initial_bytes`] of `k`.
     pub(crate) fn new(scorer: Scorer<'a>, k: usize, threshold: &'a Threshold) -> Self {
         let known = f64::NEG_INFINITY;
-        Self {
-            scorer,
-            threshold,
-            known,
-            cut: Cut::NONE,
-            top: Top::new(k),
-            rescored: 0,
-        }
+        Self { scorer, threshold, known, cut: Cut::NONE, top: Top::new(k), rescored: 0 }
     }
 
     pub(crate) fn scorer(&self) -> &Scorer<'a> {
@@ -100,14 +93,8 @@ impl<'a> Best<'a> {
                 continue;
             }
             self.rescored += 1;
-            let row = RowRef {
-                part: stretch.rows.part,
-                row: number,
-            };
-            let entry = Entry {
-                goodness: self.scorer.goodness(vector),
-                row,
-            };
+            let row = RowRef { part: stretch.rows.part, row: number };
+            let entry = Entry { goodness: self.scorer.goodness(vector), row };
             let taken = self
                 .top
                 .offer(entry, source, scratch)
@@ -141,9 +128,7 @@ impl<'a> Best<'a> {
     ) -> Result<(), SearchError> {
         self.rescored += other.rescored;
         for entry in other.top.into_entries() {
-            self.top
-                .offer(entry, source, scratch)
-                .map_err(|error| error.while_scanning(None))?;
+            self.top.offer(entry, source, scratch).map_err(|error| error.while_scanning(None))?;
         }
         Ok(())
     }
@@ -165,17 +150,8 @@ impl<'a> Best<'a> {
             .map_err(|error| OfferError::from(error).while_scanning(None))?;
         let hits = sorted
             .into_iter()
-            .map(|entry| Hit {
-                row: entry.row,
-                score: scorer.score(entry.goodness),
-            })
+            .map(|entry| Hit { row: entry.row, score: scorer.score(entry.goodness) })
             .collect();
-        Ok(Answer {
-            hits,
-            exactness: Exactness::Exact {
-                scanned,
-                rescored: self.rescored,
-            },
-        })
+        Ok(Answer { hits, exactness: Exactness::Exact { scanned, rescored: self.rescored } })
     }
 }

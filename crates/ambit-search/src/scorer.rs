@@ -30,18 +30,12 @@ impl Goodness {
     /// Compares so that the better score is greater; zeros of both signs are equal, and so are
     /// all NaN.
     pub(crate) fn compare(self, other: Self) -> std::cmp::Ordering {
-        self.0
-            .partial_cmp(&other.0)
-            .unwrap_or_else(|| other.0.is_nan().cmp(&self.0.is_nan()))
+        self.0.partial_cmp(&other.0).unwrap_or_else(|| other.0.is_nan().cmp(&self.0.is_nan()))
     }
 
     /// A threshold that this goodness proves: itself, or none for NaN.
     pub(crate) fn threshold(self) -> f64 {
-        if self.0.is_nan() {
-            f64::NEG_INFINITY
-        } else {
-            self.0
-        }
+        if self.0.is_nan() { f64::NEG_INFINITY } else { self.0 }
     }
 }
 
@@ -58,12 +52,7 @@ impl<'q> Scorer<'q> {
     /// `vector`: dim f32, all finite.
     pub(crate) fn new(vector: &'q [f32], metric: Metric) -> Self {
         let kernels = kernels();
-        Self {
-            kernels,
-            metric,
-            vector,
-            norm_sq: kernels.norm_sq_f64(vector),
-        }
+        Self { kernels, metric, vector, norm_sq: kernels.norm_sq_f64(vector) }
     }
 
     pub(crate) fn dim(&self) -> usize {
@@ -158,11 +147,7 @@ fn rounded_down(value: f64) -> f32 {
         return f32::MAX;
     }
     let nearest = value as f32;
-    if f64::from(nearest) > value {
-        nearest.next_down()
-    } else {
-        nearest
-    }
+    if f64::from(nearest) > value { nearest.next_down() } else { nearest }
 }
 
 #[cfg(test)]
@@ -175,10 +160,7 @@ mod tests {
     fn assert_reaches_its_own_cut(query: &[f32], row: &[f32]) {
         for kernels in Kernels::available() {
             for metric in Metric::ALL {
-                let scorer = Scorer {
-                    kernels,
-                    ..Scorer::new(query, metric)
-                };
+                let scorer = Scorer { kernels, ..Scorer::new(query, metric) };
                 if scorer.is_undefined() {
                     continue;
                 }
@@ -233,17 +215,7 @@ mod tests {
     #[test]
     fn a_row_of_any_bits_reaches_the_cut_of_its_own_score() {
         let query = [1.5, -2.0, 1e-40, 3e38];
-        let strange = [
-            0.0,
-            -0.0,
-            1.0,
-            -1e-45,
-            1e-38,
-            3e38,
-            f32::MIN,
-            f32::INFINITY,
-            f32::NAN,
-        ];
+        let strange = [0.0, -0.0, 1.0, -1e-45, 1e-38, 3e38, f32::MIN, f32::INFINITY, f32::NAN];
         for row in 0..9usize.pow(4) {
             let row = [row, row / 9, row / 81, row / 729].map(|pick| strange[pick % 9]);
             assert_reaches_its_own_cut(&query, &row);
@@ -272,16 +244,7 @@ mod tests {
 
     #[test]
     fn rounding_down_never_rounds_up() {
-        for value in [
-            0.1,
-            -0.1,
-            1e300,
-            -1e300,
-            1e-320,
-            -1e-320,
-            f64::NEG_INFINITY,
-            1e38,
-        ] {
+        for value in [0.1, -0.1, 1e300, -1e300, 1e-320, -1e-320, f64::NEG_INFINITY, 1e38] {
             assert!(f64::from(rounded_down(value)) <= value, "{value}");
         }
         assert_eq!(rounded_down(f64::INFINITY), f32::MAX);

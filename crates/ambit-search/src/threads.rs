@@ -84,10 +84,7 @@ fn step<S: DenseSource + ?Sized, W: Worker>(
     };
     source
         .visit(block, &mut take)
-        .map_err(|source| SearchError::Source {
-            block: Some(block),
-            source,
-        })?;
+        .map_err(|source| SearchError::Source { block: Some(block), source })?;
     outcome.map(|()| true)
 }
 

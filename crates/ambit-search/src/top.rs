@@ -55,19 +55,12 @@ impl Top {
     /// Room for `k` entries, or the first of them; the caller has reserved
     /// [`Top::initial_bytes`].
     pub(crate) fn new(k: usize) -> Self {
-        Self {
-            k,
-            heap: Vec::with_capacity(k.min(FIRST_ENTRIES)),
-        }
+        Self { k, heap: Vec::with_capacity(k.min(FIRST_ENTRIES)) }
     }
 
     /// The k-th best goodness; none before there are k.
     pub(crate) fn kth(&self) -> Option<Goodness> {
-        if self.heap.len() < self.k {
-            None
-        } else {
-            self.heap.first().map(|entry| entry.goodness)
-        }
+        if self.heap.len() < self.k { None } else { self.heap.first().map(|entry| entry.goodness) }
     }
 
     /// Takes `entry` if it is among the best k; says whether it was taken.
@@ -215,25 +208,16 @@ impl Threshold {
 
     /// Raises the threshold to the k-th best of one thread.
     pub(crate) fn raise(&self, kth: Goodness) {
-        self.0
-            .fetch_max(ordered_bits(kth.threshold()), Memory::Relaxed);
+        self.0.fetch_max(ordered_bits(kth.threshold()), Memory::Relaxed);
     }
 }
 
 /// Bits whose unsigned order is the order of the numbers; not for NaN.
 fn ordered_bits(value: f64) -> u64 {
     let bits = value.to_bits();
-    if bits >> 63 == 0 {
-        bits | 1 << 63
-    } else {
-        !bits
-    }
+    if bits >> 63 == 0 { bits | 1 << 63 } else { !bits }
 }
 
 fn from_ordered_bits(ordered: u64) -> f64 {
-    f64::from_bits(if ordered >> 63 == 1 {
-        ordered & !(1 << 63)
-    } else {
-        !ordered
-    })
+    f64::from_bits(if ordered >> 63 == 1 { ordered & !(1 << 63) } else { !ordered })
 }

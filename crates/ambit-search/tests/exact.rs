@@ -34,9 +34,7 @@ fn random_rows_are_found_as_by_brute_force() {
 fn rows_in_many_parts_and_lists_are_found_as_by_brute_force() {
     let mut random = Random(2);
     for rows_per_block in [1, 3, 64, 1000] {
-        let source = Memory::new(16, random.vector(1500 * 16))
-            .cut(rows_per_block)
-            .listed();
+        let source = Memory::new(16, random.vector(1500 * 16)).cut(rows_per_block).listed();
         assert_exact(&source, &random.vector(3 * 16), 25);
     }
 }
@@ -75,14 +73,7 @@ fn clusters_of_near_duplicates_are_told_apart_to_the_last_bit() {
 #[test]
 fn rows_of_nan_infinities_and_zeros_keep_their_place() {
     let mut random = Random(5);
-    let strange = [
-        f32::NAN,
-        -f32::NAN,
-        f32::INFINITY,
-        f32::NEG_INFINITY,
-        0.0,
-        -0.0,
-    ];
+    let strange = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0];
     for dim in [1, 2, 20] {
         for share in [1, 3, 30] {
             let mut rows = random.vector(600 * dim);
@@ -127,11 +118,7 @@ fn rows_of_very_different_norms_are_found_as_by_brute_force() {
         let scale = 2f32.powi((random.next() % 61) as i32 - 30);
         row.iter_mut().for_each(|element| *element *= scale);
     }
-    assert_exact(
-        &Memory::new(dim, rows).cut(128),
-        &random.vector(4 * dim),
-        30,
-    );
+    assert_exact(&Memory::new(dim, rows).cut(128), &random.vector(4 * dim), 30);
 }
 
 #[test]
@@ -164,10 +151,7 @@ fn deleted_rows_are_never_found() {
 
 #[test]
 fn an_empty_space_gives_an_empty_answer() {
-    for source in [
-        Memory::new(4, Vec::new()),
-        Memory::new(4, Vec::new()).cut(0),
-    ] {
+    for source in [Memory::new(4, Vec::new()), Memory::new(4, Vec::new()).cut(0)] {
         assert_exact(&source, &[1.0, 2.0, 3.0, 4.0], 3);
     }
 }
@@ -177,18 +161,10 @@ fn few_rows_are_scored_again_where_scores_differ() {
     let mut random = Random(10);
     let source = Memory::new(128, random.vector(20_000 * 128)).cut(1000);
     let account = account();
-    let options = Options {
-        threads: 1,
-        account: &account,
-        cancel: None,
-    };
+    let options = Options { threads: 1, account: &account, cancel: None };
     for metric in Metric::ALL {
         let vector = random.vector(128);
-        let query = Query {
-            vector: &vector,
-            k: 10,
-            metric,
-        };
+        let query = Query { vector: &vector, k: 10, metric };
         let Exactness::Exact { scanned, rescored } =
             search(&source, &query, &options).unwrap().exactness
         else {
@@ -203,88 +179,30 @@ fn few_rows_are_scored_again_where_scores_differ() {
 fn queries_without_an_answer_are_refused_with_the_place() {
     let source = Memory::new(3, vec![1.0; 30]);
     let account = account();
-    let options = Options {
-        threads: 1,
-        account: &account,
-        cancel: None,
-    };
+    let options = Options { threads: 1, account: &account, cancel: None };
     let ask = |vector: &[f32], k, metric| {
         search(&source, &Query { vector, k, metric }, &options).unwrap_err()
     };
     let cosine = Metric::Cosine;
     assert!(matches!(ask(&[1.0; 3], 0, cosine), SearchError::ZeroK));
     let error = ask(&[1.0; 4], 1, cosine);
-    assert!(
-        matches!(
-            error,
-            SearchError::Dimension {
-                expected: 3,
-                found: 4
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, SearchError::Dimension { expected: 3, found: 4 }), "{error}");
     let error = ask(&[1.0, 2.0, f32::NAN], 1, cosine);
-    assert!(
-        matches!(
-            error,
-            SearchError::NotFinite {
-                query: 0,
-                position: 2,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, SearchError::NotFinite { query: 0, position: 2, .. }), "{error}");
     let error = ask(&[1.0, f32::INFINITY, 0.0], 1, Metric::Euclidean);
     assert!(error.to_string().contains("inf at position 1"), "{error}");
-    assert!(matches!(
-        ask(&[0.0, -0.0, 0.0], 1, cosine),
-        SearchError::ZeroQuery { query: 0 }
-    ));
-    let zero = Query {
-        vector: &[0.0; 3],
-        k: 20,
-        metric: Metric::InnerProduct,
-    };
+    assert!(matches!(ask(&[0.0, -0.0, 0.0], 1, cosine), SearchError::ZeroQuery { query: 0 }));
+    let zero = Query { vector: &[0.0; 3], k: 20, metric: Metric::InnerProduct };
     assert_eq!(search(&source, &zero, &options).unwrap().hits.len(), 10);
 
-    let options = BatchOptions {
-        options,
-        sharing: Sharing::Shared,
-    };
-    let ask = |vectors: &[f32], k| {
-        search_batch(
-            &source,
-            &Batch {
-                vectors,
-                k,
-                metric: cosine,
-            },
-            &options,
-        )
-    };
+    let options = BatchOptions { options, sharing: Sharing::Shared };
+    let ask =
+        |vectors: &[f32], k| search_batch(&source, &Batch { vectors, k, metric: cosine }, &options);
     let error = ask(&[1.0, 1.0, 1.0, 1.0, f32::NAN, 1.0], 1).unwrap_err();
-    assert!(
-        matches!(
-            error,
-            SearchError::NotFinite {
-                query: 1,
-                position: 1,
-                ..
-            }
-        ),
-        "{error}"
-    );
+    assert!(matches!(error, SearchError::NotFinite { query: 1, position: 1, .. }), "{error}");
     let error = ask(&[1.0, 1.0, 1.0, 0.0, 0.0, 0.0], 1).unwrap_err();
-    assert!(
-        matches!(error, SearchError::ZeroQuery { query: 1 }),
-        "{error}"
-    );
-    assert!(matches!(
-        ask(&[1.0; 7], 1).unwrap_err(),
-        SearchError::Dimension { .. }
-    ));
+    assert!(matches!(error, SearchError::ZeroQuery { query: 1 }), "{error}");
+    assert!(matches!(ask(&[1.0; 7], 1).unwrap_err(), SearchError::Dimension { .. }));
     assert_eq!(ask(&[], 1).unwrap(), []);
 }
 
@@ -292,33 +210,12 @@ fn queries_without_an_answer_are_refused_with_the_place() {
 fn a_space_of_dimension_zero_is_refused() {
     let source = Memory::new(0, Vec::new());
     let account = account();
-    let options = Options {
-        threads: 1,
-        account: &account,
-        cancel: None,
-    };
-    let query = Query {
-        vector: &[],
-        k: 1,
-        metric: Metric::Euclidean,
-    };
-    assert!(matches!(
-        search(&source, &query, &options),
-        Err(SearchError::ZeroDimension)
-    ));
-    let options = BatchOptions {
-        options,
-        sharing: Sharing::Shared,
-    };
-    let batch = Batch {
-        vectors: &[],
-        k: 1,
-        metric: Metric::Euclidean,
-    };
-    assert!(matches!(
-        search_batch(&source, &batch, &options),
-        Err(SearchError::ZeroDimension)
-    ));
+    let options = Options { threads: 1, account: &account, cancel: None };
+    let query = Query { vector: &[], k: 1, metric: Metric::Euclidean };
+    assert!(matches!(search(&source, &query, &options), Err(SearchError::ZeroDimension)));
+    let options = BatchOptions { options, sharing: Sharing::Shared };
+    let batch = Batch { vectors: &[], k: 1, metric: Metric::Euclidean };
+    assert!(matches!(search_batch(&source, &batch, &options), Err(SearchError::ZeroDimension)));
 }
 
 #[test]
@@ -326,24 +223,11 @@ fn scratch_is_charged_while_the_search_runs_and_given_back() {
     let mut random = Random(11);
     let source = Memory::new(8, random.vector(9000 * 8)).cut(500);
     let vectors = random.vector(20 * 8);
-    for limit in [
-        Bytes::new(100),
-        Bytes::kib(40),
-        Bytes::kib(400),
-        Bytes::mib(64),
-    ] {
+    for limit in [Bytes::new(100), Bytes::kib(40), Bytes::kib(400), Bytes::mib(64)] {
         let budget = Budget::new(limit);
         let account = budget.account("query/scratch", Priority::Query);
-        let options = Options {
-            threads: 2,
-            account: &account,
-            cancel: None,
-        };
-        let query = Query {
-            vector: &vectors[..8],
-            k: 9000,
-            metric: Metric::InnerProduct,
-        };
+        let options = Options { threads: 2, account: &account, cancel: None };
+        let query = Query { vector: &vectors[..8], k: 9000, metric: Metric::InnerProduct };
         match search(&source, &query, &options) {
             Ok(answer) => assert_eq!(answer.hits.len(), 9000),
             Err(error) => assert!(matches!(error, SearchError::OverBudget(_)), "{error}"),
@@ -351,11 +235,7 @@ fn scratch_is_charged_while_the_search_runs_and_given_back() {
         assert_eq!(budget.used(), Bytes::ZERO);
         for sharing in [Sharing::Shared, Sharing::OneAtATime] {
             let options = BatchOptions { options, sharing };
-            let batch = Batch {
-                vectors: &vectors,
-                k: 2000,
-                metric: Metric::Cosine,
-            };
+            let batch = Batch { vectors: &vectors, k: 2000, metric: Metric::Cosine };
             match search_batch(&source, &batch, &options) {
                 Ok(answers) => assert_eq!(answers[19].hits.len(), 2000),
                 Err(error) => assert!(matches!(error, SearchError::OverBudget(_)), "{error}"),
@@ -370,16 +250,8 @@ fn a_huge_k_needs_room_only_for_the_rows_that_exist() {
     let source = Memory::new(2, vec![1.0; 20]);
     let budget = Budget::new(Bytes::mib(1));
     let account = budget.account("query/scratch", Priority::Query);
-    let options = Options {
-        threads: 1,
-        account: &account,
-        cancel: None,
-    };
-    let query = Query {
-        vector: &[1.0, 0.0],
-        k: usize::MAX,
-        metric: Metric::Euclidean,
-    };
+    let options = Options { threads: 1, account: &account, cancel: None };
+    let query = Query { vector: &[1.0, 0.0], k: usize::MAX, metric: Metric::Euclidean };
     assert_eq!(search(&source, &query, &options).unwrap().hits.len(), 10);
 }
 
@@ -388,57 +260,30 @@ fn a_cancelled_search_says_so() {
     let source = Memory::new(2, vec![1.0; 2000]).cut(10);
     let account = account();
     let cancel = AtomicBool::new(true);
-    let options = Options {
-        threads: 2,
-        account: &account,
-        cancel: Some(&cancel),
-    };
-    let query = Query {
-        vector: &[1.0, 0.0],
-        k: 3,
-        metric: Metric::Cosine,
-    };
-    assert!(matches!(
-        search(&source, &query, &options),
-        Err(SearchError::Cancelled)
-    ));
+    let options = Options { threads: 2, account: &account, cancel: Some(&cancel) };
+    let query = Query { vector: &[1.0, 0.0], k: 3, metric: Metric::Cosine };
+    assert!(matches!(search(&source, &query, &options), Err(SearchError::Cancelled)));
 }
 
 #[test]
 fn a_source_that_fails_ends_the_search_with_its_reason_and_the_block() {
     let account = account();
     for threads in [1, 2] {
-        let options = Options {
-            threads,
-            account: &account,
-            cancel: None,
-        };
-        let query = Query {
-            vector: &[1.0, 0.0],
-            k: 3,
-            metric: Metric::Cosine,
-        };
+        let options = Options { threads, account: &account, cancel: None };
+        let query = Query { vector: &[1.0, 0.0], k: 3, metric: Metric::Cosine };
         let source = Memory::new(2, vec![1.0; 2000]).cut(10).failing_at(7);
         let error = search(&source, &query, &options).unwrap_err();
-        assert!(
-            matches!(error, SearchError::Source { block: Some(7), .. }),
-            "{error}"
-        );
+        assert!(matches!(error, SearchError::Source { block: Some(7), .. }), "{error}");
         let reason = std::error::Error::source(&error).unwrap().to_string();
         assert_eq!(reason, "block 7 is unreadable");
 
-        let source = Memory::new(2, vec![1.0; 2000])
-            .cut(10)
-            .with_unreadable_keys();
+        let source = Memory::new(2, vec![1.0; 2000]).cut(10).with_unreadable_keys();
         let error = search(&source, &query, &options).unwrap_err();
         assert!(matches!(error, SearchError::Source { .. }), "{error}");
 
         let source = Memory::new(2, vec![1.0; 2000]).cut(10).malformed_at(4);
         let error = search(&source, &query, &options).unwrap_err();
-        assert!(
-            matches!(error, SearchError::MalformedBlock { block: 4, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, SearchError::MalformedBlock { block: 4, .. }), "{error}");
     }
 }
 
@@ -476,30 +321,16 @@ fn real_embeddings_are_found_as_by_brute_force_for_a_thousand_queries() {
     let source = Memory::new(dim, rows).cut(600);
     let account = account();
     for metric in Metric::ALL {
-        let batch = Batch {
-            vectors: &queries,
-            k: 10,
-            metric,
-        };
-        let options = Options {
-            threads: 2,
-            account: &account,
-            cancel: None,
-        };
-        let options = BatchOptions {
-            options,
-            sharing: Sharing::Shared,
-        };
+        let batch = Batch { vectors: &queries, k: 10, metric };
+        let options = Options { threads: 2, account: &account, cancel: None };
+        let options = BatchOptions { options, sharing: Sharing::Shared };
         let answers = search_batch(&source, &batch, &options).unwrap();
         assert_eq!(answers.len(), queries.len() / dim);
         for (query, answer) in queries.chunks(dim).zip(&answers) {
             let expected = brute_force(&source, query, 10, metric);
             support::assert_same(&answer.hits, &expected);
         }
-        let options = BatchOptions {
-            sharing: Sharing::OneAtATime,
-            ..options
-        };
+        let options = BatchOptions { sharing: Sharing::OneAtATime, ..options };
         let alone = search_batch(&source, &batch, &options).unwrap();
         for (shared, alone) in answers.iter().zip(&alone) {
             support::assert_same(&shared.hits, &alone.hits);

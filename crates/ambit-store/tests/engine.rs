@@ -1,5 +1,7 @@
 //! The engine against a naive model, on a simulated directory: every operation, in any order.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -46,14 +48,8 @@ fn open(vfs: &Arc<dyn Vfs>, create: bool) -> Engine {
 
 fn columns() -> Vec<Column> {
     vec![
-        Column {
-            name: "body".into(),
-            layout: CellLayout::Var,
-        },
-        Column {
-            name: "vector".into(),
-            layout: CellLayout::Fixed(12),
-        },
+        Column { name: "body".into(), layout: CellLayout::Var },
+        Column { name: "vector".into(), layout: CellLayout::Fixed(12) },
     ]
 }
 
@@ -101,9 +97,12 @@ fn vectors_of(model: &Model) -> Vec<Vec<u8>> {
     vectors
 }
 
+/// A key, and what is put there (body, has a vector), or that it is deleted.
+type Op = (u8, Option<(Option<u8>, bool)>);
+
 #[derive(Debug, Clone)]
 enum Step {
-    Write(Vec<(u8, Option<(Option<u8>, bool)>)>),
+    Write(Vec<Op>),
     Seal,
     Merge(u8),
     Reclaim,
@@ -130,22 +129,14 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn row(key: u8, body: Option<u8>, vector: bool) -> Row {
     let body = body.map(|body| vec![body; usize::from(body) % 40]);
-    (
-        body,
-        vector.then(|| (0..12).map(|at| key.wrapping_mul(7) ^ at).collect()),
-    )
+    (body, vector.then(|| (0..12).map(|at| key.wrapping_mul(7) ^ at).collect()))
 }
 
 fn key(key: u8) -> Vec<u8> {
     format!("key-{key}").into_bytes()
 }
 
-fn write(
-    engine: &Engine,
-    id: TableId,
-    model: &mut Model,
-    ops: Vec<(u8, Option<(Option<u8>, bool)>)>,
-) {
+fn write(engine: &Engine, id: TableId, model: &mut Model, ops: Vec<Op>) {
     let mut batch = Batch::new();
     for (number, put) in ops {
         match put {
@@ -169,8 +160,7 @@ fn bulk(engine: &Engine, id: TableId, model: &mut Model, mut keys: Vec<u8>) {
     let mut bulk = engine.bulk(id, 1).unwrap();
     for number in keys {
         let row = row(number, Some(number), true);
-        bulk.push(&key(number), &[row.0.as_deref(), row.1.as_deref()])
-            .unwrap();
+        bulk.push(&key(number), &[row.0.as_deref(), row.1.as_deref()]).unwrap();
         model.insert(key(number), row);
     }
     bulk.finish().unwrap();

@@ -81,7 +81,7 @@ pub fn child(directory: &Path, budget: Bytes) -> Result<(), String> {
     engine.seal().map_err(|error| told(&error))?;
     merge(&engine)?;
     engine.reclaim().map_err(|error| told(&error))?;
-    let left = (0..rows).filter(|row| row / BATCH % 3 != 0).count() as u64;
+    let left = (0..rows).filter(|row| !(row / BATCH).is_multiple_of(3)).count() as u64;
     scanned += scan(&engine, table, left)?;
     engine.close().map_err(|error| told(&error))?;
     print_measured(Measured {

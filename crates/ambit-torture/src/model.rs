@@ -87,7 +87,7 @@ fn tables_differ(left: &Tables, right: &Tables) -> Option<String> {
     }
     left.iter().zip(right.values()).find_map(|((name, left), right)| {
         let key = left.keys().chain(right.keys()).find(|&key| left.get(key) != right.get(key))?;
-        let show = |rows: &Rows| rows.get(key).map_or("no row".to_owned(), |row| show_row(row));
+        let show = |rows: &Rows| rows.get(key).map_or("no row".to_owned(), show_row);
         let key = String::from_utf8_lossy(key);
         Some(format!("table {name}, key {key}: {} against {}", show(left), show(right)))
     })

@@ -1,5 +1,11 @@
 //! T5 at the gate's count.
 
+#![allow(
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test prints its counts and fails by panicking"
+)]
+
 use ambit_store::bugs::Bugs;
 use ambit_torture::damage::{Tally, exhaust, sample};
 use ambit_torture::fleet::Outcome;

@@ -67,9 +67,7 @@ fn block(kernels: Kernels, dim: usize, m: usize, n: usize) {
     let products = (m * n * dim) as f64;
     let mut best = f64::INFINITY;
     for _ in 0..ROUNDS {
-        best = best.min(seconds(|| {
-            kernels.dot_block(dim, &queries, &rows, &mut out)
-        }));
+        best = best.min(seconds(|| kernels.dot_block(dim, &queries, &rows, &mut out)));
         black_box(&out);
     }
     println!(

@@ -22,10 +22,7 @@ pub struct Bandwidth {
 ///
 /// Cost: reads the buffer 4 x `passes` times; allocates nothing.
 pub fn measure(kernels: Kernels, buffer: &[f32], passes: usize) -> Bandwidth {
-    let mut best = Bandwidth {
-        bytes_per_second: 0.0,
-        streams: 0,
-    };
+    let mut best = Bandwidth { bytes_per_second: 0.0, streams: 0 };
     for _ in 0..passes.max(1) {
         for streams in kernels.read_streams() {
             let start = Instant::now();
@@ -33,10 +30,7 @@ pub fn measure(kernels: Kernels, buffer: &[f32], passes: usize) -> Bandwidth {
             let seconds = start.elapsed().as_secs_f64().max(1e-9);
             let bytes_per_second = size_of_val(buffer) as f64 / seconds;
             if bytes_per_second > best.bytes_per_second {
-                best = Bandwidth {
-                    bytes_per_second,
-                    streams,
-                };
+                best = Bandwidth { bytes_per_second, streams };
             }
         }
     }

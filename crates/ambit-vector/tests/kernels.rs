@@ -37,9 +37,7 @@ impl Random {
 }
 
 fn lengths() -> impl Iterator<Item = usize> {
-    (1..=300).chain([
-        383, 384, 511, 512, 513, 1000, 1536, 4095, 4096, 65_535, 65_536,
-    ])
+    (1..=300).chain([383, 384, 511, 512, 513, 1000, 1536, 4095, 4096, 65_535, 65_536])
 }
 
 fn assert_dot(kernels: Kernels, found: f32, a: &[f32], b: &[f32]) {
@@ -50,11 +48,7 @@ fn assert_dot(kernels: Kernels, found: f32, a: &[f32], b: &[f32]) {
     let bound = bounds::dot_error(a.len()) * norms + bounds::underflow(a.len());
     for expected in [oracle::dot(a, b), kernels.dot_f64(a, b)] {
         let error = (f64::from(found) - expected).abs();
-        assert!(
-            error <= bound,
-            "{kernels:?} dim {}: {found} for {expected}",
-            a.len()
-        );
+        assert!(error <= bound, "{kernels:?} dim {}: {found} for {expected}", a.len());
     }
 }
 
@@ -66,11 +60,7 @@ fn assert_l2sq(kernels: Kernels, found: f32, a: &[f32], b: &[f32]) {
     let bound = bounds::l2sq_error(a.len()) * exact + bounds::underflow(a.len());
     for expected in [exact, kernels.l2sq_f64(a, b)] {
         let error = (f64::from(found) - expected).abs();
-        assert!(
-            error <= bound,
-            "{kernels:?} dim {}: {found} for {expected}",
-            a.len()
-        );
+        assert!(error <= bound, "{kernels:?} dim {}: {found} for {expected}", a.len());
     }
 }
 
@@ -88,11 +78,7 @@ fn assert_all(kernels: Kernels, dim: usize, queries: &[f32], rows: &[f32]) {
             for found in [dots[i], dot_block[j * n + i], kernels.dot(query, row)] {
                 assert_dot(kernels, found, query, row);
             }
-            for found in [
-                distances[i],
-                l2sq_block[j * n + i],
-                kernels.l2sq(query, row),
-            ] {
+            for found in [distances[i], l2sq_block[j * n + i], kernels.l2sq(query, row)] {
                 assert_l2sq(kernels, found, query, row);
             }
         }
@@ -144,16 +130,8 @@ fn any_alignment_gives_the_same_bits() {
                 shifted_rows.push(f32::NAN);
                 let (start, end) = (17 - shift, 17 - shift + rows.len());
                 let mut found = vec![0.0; 9];
-                kernels.dot_rows(
-                    &shifted_query[shift..],
-                    &shifted_rows[start..end],
-                    &mut found,
-                );
-                assert_eq!(
-                    bits(&found),
-                    bits(&expected),
-                    "{kernels:?} dim {dim} shift {shift}"
-                );
+                kernels.dot_rows(&shifted_query[shift..], &shifted_rows[start..end], &mut found);
+                assert_eq!(bits(&found), bits(&expected), "{kernels:?} dim {dim} shift {shift}");
             }
         }
     }
@@ -271,24 +249,12 @@ fn checked_scores_have_the_documented_bits_on_every_kernel() {
         let fused = in_order_fused(&a, &b);
         let l2sq = in_order(&a, &b, |a, b| (a - b) * (a - b));
         for kernels in Kernels::available() {
-            assert_eq!(
-                kernels.dot_f64(&a, &b).to_bits(),
-                dot.to_bits(),
-                "{kernels:?} {dim}"
-            );
-            assert_eq!(
-                kernels.l2sq_f64(&a, &b).to_bits(),
-                l2sq.to_bits(),
-                "{kernels:?} {dim}"
-            );
+            assert_eq!(kernels.dot_f64(&a, &b).to_bits(), dot.to_bits(), "{kernels:?} {dim}");
+            assert_eq!(kernels.l2sq_f64(&a, &b).to_bits(), l2sq.to_bits(), "{kernels:?} {dim}");
             let norm = kernels.dot_f64(&a, &a).sqrt() as f32;
             assert_eq!(kernels.norm(&a).to_bits(), norm.to_bits());
         }
-        assert_eq!(
-            dot.to_bits(),
-            fused.to_bits(),
-            "products of f32 are exact in f64"
-        );
+        assert_eq!(dot.to_bits(), fused.to_bits(), "products of f32 are exact in f64");
     }
 }
 
@@ -305,14 +271,7 @@ fn in_order_fused(a: &[f32], b: &[f32]) -> f64 {
 #[test]
 fn the_next_row_that_reaches_a_cut_is_the_one_that_a_plain_walk_finds() {
     let mut random = Random(6);
-    let strange = [
-        f32::NAN,
-        f32::INFINITY,
-        f32::NEG_INFINITY,
-        f32::MAX,
-        f32::MIN,
-        0.0,
-    ];
+    let strange = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, 0.0];
     for kernels in Kernels::available() {
         for round in 0..400 {
             let n = (random.next() % 150) as usize;
@@ -339,11 +298,7 @@ fn the_next_row_that_reaches_a_cut_is_the_one_that_a_plain_walk_finds() {
 
 #[test]
 fn what_is_not_finite_reaches_every_cut() {
-    let cut = Cut {
-        sign: 1.0,
-        slope: 1.0,
-        offset: f32::MAX,
-    };
+    let cut = Cut { sign: 1.0, slope: 1.0, offset: f32::MAX };
     for score in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         assert!(cut.reached(score, 0.0));
         assert!(Cut { sign: -1.0, ..cut }.reached(score, 0.0));

@@ -10,24 +10,10 @@ pub struct WriteBatch {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
-    Put {
-        collection: String,
-        entity: Entity,
-    },
-    Delete {
-        collection: String,
-        key: String,
-    },
-    Relate {
-        collection: String,
-        relation: Relation,
-    },
-    Unrelate {
-        collection: String,
-        source: String,
-        kind: String,
-        target: String,
-    },
+    Put { collection: String, entity: Entity },
+    Delete { collection: String, key: String },
+    Relate { collection: String, relation: Relation },
+    Unrelate { collection: String, source: String, kind: String, target: String },
 }
 
 impl WriteBatch {
@@ -38,26 +24,17 @@ impl WriteBatch {
 
     /// Puts an entity: it replaces what its key had, embeddings included.
     pub fn put(&mut self, collection: &str, entity: Entity) {
-        self.changes.push(Change::Put {
-            collection: collection.into(),
-            entity,
-        });
+        self.changes.push(Change::Put { collection: collection.into(), entity });
     }
 
     /// Deletes the entity of `key`, if there is one. Its relations stay.
     pub fn delete(&mut self, collection: &str, key: &str) {
-        self.changes.push(Change::Delete {
-            collection: collection.into(),
-            key: key.into(),
-        });
+        self.changes.push(Change::Delete { collection: collection.into(), key: key.into() });
     }
 
     /// Puts a relation: it replaces the one of the same source, kind and target.
     pub fn relate(&mut self, collection: &str, relation: Relation) {
-        self.changes.push(Change::Relate {
-            collection: collection.into(),
-            relation,
-        });
+        self.changes.push(Change::Relate { collection: collection.into(), relation });
     }
 
     /// Removes a relation, if there is one.

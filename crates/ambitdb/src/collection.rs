@@ -6,6 +6,7 @@ use ambit_mem::Priority;
 use ambit_search::{Batch as Queries, BatchOptions, Exactness, Options, Query, Sharing};
 use ambit_store::engine::{RowRef, Snapshot, TableView};
 
+use crate::config::most_threads;
 use crate::entity::{Body, Entity, EntityId, Relation, corrupt};
 use crate::error::{Error, Result};
 use crate::schema::{BODY, Schema, Space, relation_table, vector_column};
@@ -52,6 +53,9 @@ pub struct EntityInfo {
     pub properties: crate::value::Properties,
 }
 
+/// Takes exported rows: entity ids (n) and vectors (n x dim, row-major f32).
+pub type EachRows<'a> = &'a mut dyn FnMut(&[u64], &[f32]) -> Result<()>;
+
 /// A search in one dense space.
 #[derive(Debug, Clone, Copy)]
 pub struct SearchRequest<'a> {
@@ -61,7 +65,7 @@ pub struct SearchRequest<'a> {
     pub queries: &'a [f32],
     /// Results per query, 1 to [`MAX_K`]; a collection with fewer vectors gives all.
     pub k: usize,
-    /// Threads, at least 1.
+    /// Threads, at least 1; fewer are used where the budget is below 12 MiB for each.
     pub threads: usize,
     /// Do the queries of a batch share the scan?
     pub sharing: Sharing,
@@ -72,14 +76,7 @@ pub struct SearchRequest<'a> {
 impl<'a> SearchRequest<'a> {
     /// One thread, shared scan.
     pub fn new(space: &'a str, queries: &'a [f32], k: usize) -> Self {
-        Self {
-            space,
-            queries,
-            k,
-            threads: 1,
-            sharing: Sharing::Shared,
-            cancel: None,
-        }
+        Self { space, queries, k, threads: 1, sharing: Sharing::Shared, cancel: None }
     }
 }
 
@@ -109,13 +106,7 @@ impl Collection {
         let table = find_table(&snapshot, name)?;
         let schema = Schema::decode(name, &table.schema)?;
         let view = view_of(&snapshot, table.id)?;
-        Ok(Self {
-            store,
-            snapshot,
-            name: name.to_owned(),
-            schema,
-            view,
-        })
+        Ok(Self { store, snapshot, name: name.to_owned(), schema, view })
     }
 
     /// Its name.
@@ -143,14 +134,11 @@ impl Collection {
     /// # Errors
     /// Not found, with the nearest name.
     pub fn space(&self, name: &str) -> Result<&Space> {
-        self.position(name)
-            .map(|position| &self.schema.spaces[position])
+        self.position(name).map(|position| &self.schema.spaces[position])
     }
 
     fn position(&self, space: &str) -> Result<usize> {
-        self.schema
-            .position(space)
-            .ok_or_else(|| no_space(&self.name, space, &self.schema))
+        self.schema.position(space).ok_or_else(|| no_space(&self.name, space, &self.schema))
     }
 
     pub(crate) fn view(&self) -> &TableView {
@@ -175,20 +163,8 @@ impl Collection {
                 embeddings.insert(space.name.clone(), vector);
             }
         }
-        let EntityInfo {
-            key,
-            kind,
-            text,
-            properties,
-            ..
-        } = info;
-        Ok(Some(Entity {
-            key,
-            kind,
-            text,
-            properties,
-            embeddings,
-        }))
+        let EntityInfo { key, kind, text, properties, .. } = info;
+        Ok(Some(Entity { key, kind, text, properties, embeddings }))
     }
 
     /// The entity of `key`, without its vectors.
@@ -230,16 +206,9 @@ impl Collection {
         if let Some(after) = &options.after {
             let found = self.view.find(after.as_bytes())?;
             let row = found.ok_or_else(|| Error::not_found(format!("there is no key {after}")))?;
-            start = RowRef {
-                part: row.part,
-                row: row.row + 1,
-            };
+            start = RowRef { part: row.part, row: row.row + 1 };
         }
-        let mut left = if options.limit == 0 {
-            usize::MAX
-        } else {
-            options.limit
-        };
+        let mut left = if options.limit == 0 { usize::MAX } else { options.limit };
         let mut failure = None;
         for part in start.part..self.view.parts() {
             let from = if part == start.part { start.row } else { 0 };
@@ -308,20 +277,10 @@ impl Collection {
     /// Reads every vector of the space once, inside the mapping windows' share of the budget.
     pub fn search(&self, request: &SearchRequest<'_>) -> Result<Answer> {
         let (source, space) = self.source(request)?;
-        let query = Query {
-            vector: request.queries,
-            k: request.k,
-            metric: space.metric,
-        };
-        let account = self
-            .store
-            .budget()
-            .account("query/scratch", Priority::Query);
-        let options = Options {
-            threads: request.threads,
-            account: &account,
-            cancel: request.cancel,
-        };
+        let query = Query { vector: request.queries, k: request.k, metric: space.metric };
+        let account = self.store.budget().account("query/scratch", Priority::Query);
+        let options =
+            Options { threads: self.threads(request), account: &account, cancel: request.cancel };
         let answer = ambit_search::search(&source, &query, &options)?;
         self.answer(answer)
     }
@@ -335,38 +294,24 @@ impl Collection {
     /// With [`Sharing::Shared`] every vector is read once for all queries.
     pub fn search_batch(&self, request: &SearchRequest<'_>) -> Result<Vec<Answer>> {
         let (source, space) = self.source(request)?;
-        let batch = Queries {
-            vectors: request.queries,
-            k: request.k,
-            metric: space.metric,
-        };
-        let account = self
-            .store
-            .budget()
-            .account("query/scratch", Priority::Query);
-        let options = Options {
-            threads: request.threads,
-            account: &account,
-            cancel: request.cancel,
-        };
-        let options = BatchOptions {
-            options,
-            sharing: request.sharing,
-        };
+        let batch = Queries { vectors: request.queries, k: request.k, metric: space.metric };
+        let account = self.store.budget().account("query/scratch", Priority::Query);
+        let options =
+            Options { threads: self.threads(request), account: &account, cancel: request.cancel };
+        let options = BatchOptions { options, sharing: request.sharing };
         let answers = ambit_search::search_batch(&source, &batch, &options)?;
-        answers
-            .into_iter()
-            .map(|answer| self.answer(answer))
-            .collect()
+        answers.into_iter().map(|answer| self.answer(answer)).collect()
+    }
+
+    /// As many threads as are wanted and the budget has windows for.
+    fn threads(&self, request: &SearchRequest<'_>) -> usize {
+        request.threads.clamp(1, most_threads(self.store.budget().limit()))
     }
 
     fn source(&self, request: &SearchRequest<'_>) -> Result<(SpaceSource<'_>, &Space)> {
         let position = self.position(request.space)?;
         if request.k == 0 || request.k > MAX_K {
-            return Err(Error::invalid(format!(
-                "k is {}; it must be 1 to {MAX_K}",
-                request.k
-            )));
+            return Err(Error::invalid(format!("k is {}; it must be 1 to {MAX_K}", request.k)));
         }
         let space = &self.schema.spaces[position];
         Ok((SpaceSource::new(&self.view, position, space.dim), space))
@@ -375,20 +320,10 @@ impl Collection {
     fn answer(&self, found: ambit_search::Answer) -> Result<Answer> {
         let mut hits = Vec::with_capacity(found.hits.len());
         for hit in found.hits {
-            let row = RowRef {
-                part: hit.row.part,
-                row: hit.row.row,
-            };
-            hits.push(Hit {
-                key: self.key(row)?,
-                id: id_at(&self.view, row)?,
-                score: hit.score,
-            });
+            let row = RowRef { part: hit.row.part, row: hit.row.row };
+            hits.push(Hit { key: self.key(row)?, id: id_at(&self.view, row)?, score: hit.score });
         }
-        Ok(Answer {
-            hits,
-            exactness: found.exactness,
-        })
+        Ok(Answer { hits, exactness: found.exactness })
     }
 
     /// Calls `each` with the vectors of a space in the order of entity ids: `ids` (n) and
@@ -397,11 +332,7 @@ impl Collection {
     /// # Cost
     /// Streams where ids ascend in the order of writing, as after imports; else 16 bytes per
     /// vector are reserved to sort them.
-    pub fn export(
-        &self,
-        space: &str,
-        each: &mut dyn FnMut(&[u64], &[f32]) -> Result<()>,
-    ) -> Result<()> {
+    pub fn export(&self, space: &str, each: EachRows<'_>) -> Result<()> {
         crate::export::export(&self.store, self, space, each)
     }
 
@@ -411,9 +342,7 @@ impl Collection {
         let mut count = 0;
         for block in self.view.blocks(column, 64 << 10) {
             self.view.visit(&block, &[column + 1], &mut |block| {
-                count += (0..block.rows.len())
-                    .filter(|&row| !block.is_dead(row))
-                    .count() as u64;
+                count += (0..block.rows.len()).filter(|&row| !block.is_dead(row)).count() as u64;
             })?;
         }
         Ok(count)
@@ -421,10 +350,7 @@ impl Collection {
 
     /// Largest entity id in use, plus one.
     pub fn next_id(&self) -> Result<u64> {
-        Ok(self
-            .store
-            .next_id(&self.view)?
-            .load(std::sync::atomic::Ordering::Relaxed))
+        Ok(self.store.next_id(&self.view)?.load(std::sync::atomic::Ordering::Relaxed))
     }
 
     pub(crate) fn into_view(self) -> TableView {

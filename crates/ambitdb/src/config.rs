@@ -7,8 +7,9 @@ pub use ambit_store::engine::{Access, Durability};
 use ambit_store::geometry::Geometry;
 pub use ambit_store::segment::Io;
 
-/// The least budget that a store works in.
-pub const MIN_BUDGET: Bytes = Bytes::mib(4);
+/// The least budget that a store works in: a searching thread looks at four windows of 2 MiB
+/// at a time, and the rest of the store wants something, too.
+pub const MIN_BUDGET: Bytes = Bytes::mib(12);
 
 /// Where a store is, and how it is opened.
 #[derive(Debug, Clone)]
@@ -43,13 +44,16 @@ impl Config {
     }
 }
 
+/// Searching threads that a budget has room for.
+pub(crate) fn most_threads(budget: Bytes) -> usize {
+    usize::try_from(budget.get() / MIN_BUDGET.get()).unwrap_or(usize::MAX).max(1)
+}
+
 /// Sizes for a budget: the memtable an eighth of it, buffers a sixty-fourth.
 pub(crate) fn geometry(budget: Bytes) -> Geometry {
     let standard = Geometry::STANDARD;
     let share = |part: u64, least: usize, most: usize| {
-        usize::try_from(budget.get() / part)
-            .unwrap_or(most)
-            .clamp(least, most)
+        usize::try_from(budget.get() / part).unwrap_or(most).clamp(least, most)
     };
     Geometry {
         memtable: share(8, 256 << 10, standard.memtable),

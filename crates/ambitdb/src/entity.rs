@@ -84,11 +84,7 @@ impl Body {
                 0 => None,
                 _ => Some(reader.str("a text")?.to_owned()),
             };
-            Ok(Self {
-                kind,
-                text,
-                properties: read_properties(&mut reader)?,
-            })
+            Ok(Self { kind, text, properties: read_properties(&mut reader)? })
         };
         read().map_err(|error| corrupt(format!("an entity's body: {error}")))
     }
@@ -172,21 +168,12 @@ impl Relation {
             let kind = reader.str("a kind")?.to_owned();
             let offset = reader.offset();
             let target = std::str::from_utf8(&key[offset..])
-                .map_err(|_| WireError {
-                    offset,
-                    expected: "a target",
-                })?
+                .map_err(|_| WireError { offset, expected: "a target" })?
                 .to_owned();
             let mut reader = Reader::new(body);
             let weight = f64::from_bits(reader.u64("a weight")?);
             let properties = read_properties(&mut reader)?;
-            Ok(Self {
-                source,
-                kind,
-                target,
-                weight,
-                properties,
-            })
+            Ok(Self { source, kind, target, weight, properties })
         };
         read().map_err(|error| corrupt(format!("a relation: {error}")))
     }

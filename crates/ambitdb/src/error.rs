@@ -44,11 +44,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// A failure without a cause below it.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            source: None,
-        }
+        Self { kind, message: message.into(), source: None }
     }
 
     /// A request that cannot be carried out.
@@ -78,10 +74,7 @@ impl Error {
 
     /// May the same call succeed later, nothing else done?
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self.kind,
-            ErrorKind::OverBudget | ErrorKind::Locked | ErrorKind::Interrupted
-        )
+        matches!(self.kind, ErrorKind::OverBudget | ErrorKind::Locked | ErrorKind::Interrupted)
     }
 
     /// The refusal of the budget, where that is the cause.
@@ -105,19 +98,13 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source
-            .as_ref()
-            .map(|source| &**source as &(dyn std::error::Error + 'static))
+        self.source.as_ref().map(|source| &**source as &(dyn std::error::Error + 'static))
     }
 }
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        Self {
-            kind: kind_of(&error),
-            message: error.to_string(),
-            source: Some(Box::new(error)),
-        }
+        Self { kind: kind_of(&error), message: error.to_string(), source: Some(Box::new(error)) }
     }
 }
 
@@ -151,15 +138,15 @@ impl From<SearchError> for Error {
         let kind = match &error {
             SearchError::OverBudget(_) => ErrorKind::OverBudget,
             SearchError::Cancelled => ErrorKind::Interrupted,
-            SearchError::Source { source, .. } => source
-                .downcast_ref::<StoreError>()
-                .map_or(ErrorKind::Io, kind_of),
+            SearchError::Source { source, .. } => {
+                source.downcast_ref::<StoreError>().map_or(ErrorKind::Io, kind_of)
+            }
             _ => ErrorKind::Invalid,
         };
-        Self {
-            kind,
-            message: error.to_string(),
-            source: Some(Box::new(error)),
-        }
+        let message = match &error {
+            SearchError::Source { source, .. } => format!("{error}: {source}"),
+            _ => error.to_string(),
+        };
+        Self { kind, message, source: Some(Box::new(error)) }
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use ambit_mem::{Bytes, Priority};
 use ambit_store::engine::{RowRef, TableView};
 
-use crate::collection::Collection;
+use crate::collection::{Collection, EachRows};
 use crate::entity::corrupt;
 use crate::error::Result;
 use crate::store::{Store, id_at};
@@ -13,13 +13,11 @@ use crate::store::{Store, id_at};
 /// Values that are handed over in one call, at most.
 const BATCH: usize = 64 << 10;
 
-type Each<'a> = &'a mut dyn FnMut(&[u64], &[f32]) -> Result<()>;
-
 pub(crate) fn export(
     store: &Store,
     collection: &Collection,
     space: &str,
-    each: Each<'_>,
+    each: EachRows<'_>,
 ) -> Result<()> {
     let (column, space) = collection.vectors(space)?;
     let view = collection.view();
@@ -68,10 +66,7 @@ fn each_row(
         // The norms are present in the same rows, and narrow.
         view.visit(&block, &[column + 1], &mut |cells| {
             let seen = (0..cells.rows.len()).filter(|&index| !cells.is_dead(index));
-            live.extend(seen.map(|index| RowRef {
-                part: block.part,
-                row: cells.rows.row(index),
-            }));
+            live.extend(seen.map(|index| RowRef { part: block.part, row: cells.rows.row(index) }));
         })?;
         for row in live {
             f(id_at(view, row)?.0, row);
@@ -80,7 +75,7 @@ fn each_row(
     Ok(())
 }
 
-fn stream(view: &TableView, column: usize, rows: usize, each: Each<'_>) -> Result<()> {
+fn stream(view: &TableView, column: usize, rows: usize, each: EachRows<'_>) -> Result<()> {
     for block in view.blocks(column, rows as u64) {
         let mut live = Vec::new();
         let mut vectors: Vec<f32> = Vec::new();
@@ -95,18 +90,12 @@ fn stream(view: &TableView, column: usize, rows: usize, each: Each<'_>) -> Resul
             };
             for (index, vector) in floats.chunks_exact(floats.len() / len.max(1)).enumerate() {
                 if !cells.is_dead(index) {
-                    live.push(RowRef {
-                        part: block.part,
-                        row: cells.rows.row(index),
-                    });
+                    live.push(RowRef { part: block.part, row: cells.rows.row(index) });
                     vectors.extend_from_slice(vector);
                 }
             }
         })?;
-        let ids = live
-            .iter()
-            .map(|&row| Ok(id_at(view, row)?.0))
-            .collect::<Result<Vec<_>>>()?;
+        let ids = live.iter().map(|&row| Ok(id_at(view, row)?.0)).collect::<Result<Vec<_>>>()?;
         if !ids.is_empty() {
             each(&ids, &vectors)?;
         }

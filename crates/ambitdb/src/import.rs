@@ -131,9 +131,6 @@ impl Import<'_> {
     /// Makes the rest durable and ends.
     pub fn finish(mut self) -> Result<ImportReport> {
         self.bulk.commit()?;
-        Ok(ImportReport {
-            rows: self.bulk.committed(),
-            segments: self.bulk.segments(),
-        })
+        Ok(ImportReport { rows: self.bulk.committed(), segments: self.bulk.segments() })
     }
 }

@@ -47,7 +47,9 @@ pub use ambit_search::{Exactness, Sharing};
 pub use ambit_store::engine::{MergeProgress, Reclaimed, VerifyReport, VersionInfo};
 pub use ambit_vector::Metric;
 pub use batch::WriteBatch;
-pub use collection::{Answer, Collection, EntityInfo, Hit, ListOptions, MAX_K, SearchRequest};
+pub use collection::{
+    Answer, Collection, EachRows, EntityInfo, Hit, ListOptions, MAX_K, SearchRequest,
+};
 pub use config::{Access, Config, Durability, Io, MIN_BUDGET};
 pub use entity::{Entity, EntityId, MAX_BODY, MAX_KEY, MAX_KIND, Relation};
 pub use error::{Error, ErrorKind, Result};

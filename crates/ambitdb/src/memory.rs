@@ -32,12 +32,6 @@ impl Store {
         let kernel = Resident::read();
         let unexplained =
             kernel.map(|kernel| kernel.rss.get().cast_signed() - owners.total.get().cast_signed());
-        MemoryReport {
-            limit: self.budget().limit(),
-            owners,
-            allocator,
-            kernel,
-            unexplained,
-        }
+        MemoryReport { limit: self.budget().limit(), owners, allocator, kernel, unexplained }
     }
 }

@@ -61,21 +61,13 @@ impl Schema {
         check_name("space", name)?;
         let SpaceKind::Dense { dim, metric } = kind;
         if dim == 0 || dim > MAX_DIM {
-            return Err(Error::invalid(format!(
-                "space {name}: dimension {dim}; 1 to {MAX_DIM}"
-            )));
+            return Err(Error::invalid(format!("space {name}: dimension {dim}; 1 to {MAX_DIM}")));
         }
         if self.spaces.len() >= MAX_SPACES {
-            return Err(Error::invalid(format!(
-                "a collection has at most {MAX_SPACES} spaces"
-            )));
+            return Err(Error::invalid(format!("a collection has at most {MAX_SPACES} spaces")));
         }
         let mut next = self.clone();
-        next.spaces.push(Space {
-            name: name.to_owned(),
-            dim,
-            metric,
-        });
+        next.spaces.push(Space { name: name.to_owned(), dim, metric });
         Ok(next)
     }
 
@@ -90,27 +82,15 @@ impl Schema {
 
     pub(crate) fn columns(&self) -> Vec<Column> {
         let mut columns = vec![
-            Column {
-                name: "body".into(),
-                layout: CellLayout::Var,
-            },
-            Column {
-                name: "id".into(),
-                layout: CellLayout::Fixed(8),
-            },
+            Column { name: "body".into(), layout: CellLayout::Var },
+            Column { name: "id".into(), layout: CellLayout::Fixed(8) },
         ];
         for space in &self.spaces {
             let stride = (space.dim * 4) as u32;
             let name = format!("vector:{}", space.name);
-            columns.push(Column {
-                name,
-                layout: CellLayout::Fixed(stride),
-            });
+            columns.push(Column { name, layout: CellLayout::Fixed(stride) });
             let name = format!("norm:{}", space.name);
-            columns.push(Column {
-                name,
-                layout: CellLayout::Fixed(4),
-            });
+            columns.push(Column { name, layout: CellLayout::Fixed(4) });
         }
         columns
     }
@@ -135,17 +115,12 @@ impl Schema {
                 let name = reader.str("a space name")?.to_owned();
                 let offset = reader.offset();
                 if reader.u8("a space kind")? != 0 {
-                    return Err(WireError {
-                        offset,
-                        expected: "a dense space",
-                    });
+                    return Err(WireError { offset, expected: "a dense space" });
                 }
                 let dim = reader.u32("a dimension")? as usize;
                 let offset = reader.offset();
-                let metric = Metric::from_name(reader.str("a metric")?).ok_or(WireError {
-                    offset,
-                    expected: "a known metric",
-                })?;
+                let metric = Metric::from_name(reader.str("a metric")?)
+                    .ok_or(WireError { offset, expected: "a known metric" })?;
                 spaces.push(Space { name, dim, metric });
             }
             Ok(Self { spaces })

@@ -22,12 +22,7 @@ impl<'a> SpaceSource<'a> {
     pub(crate) fn new(view: &'a TableView, space: usize, dim: usize) -> Self {
         let columns = [vector_column(space), norm_column(space)];
         let rows = (BLOCK / (dim * 4)).max(1) as u64;
-        Self {
-            view,
-            columns,
-            dim,
-            blocks: view.blocks(columns[0], rows),
-        }
+        Self { view, columns, dim, blocks: view.blocks(columns[0], rows) }
     }
 }
 
@@ -50,12 +45,7 @@ impl DenseSource for SpaceSource<'_> {
     }
 
     fn compare_keys(&self, a: RowRef, b: RowRef) -> Result<Ordering, SourceError> {
-        let key = |row: RowRef| {
-            self.view.key(StoredRow {
-                part: row.part,
-                row: row.row,
-            })
-        };
+        let key = |row: RowRef| self.view.key(StoredRow { part: row.part, row: row.row });
         Ok(compare_keys(&key(a)?, &key(b)?))
     }
 }
@@ -70,17 +60,12 @@ fn give(
     };
     let floats = |bytes| bytemuck::try_cast_slice(bytes).map_err(|error| error.to_string());
     let rows = match cells.rows {
-        RowList::Range { first, len } => Rows::Range {
-            first,
-            len: len as usize,
-        },
+        RowList::Range { first, len } => Rows::Range { first, len: len as usize },
         RowList::List(rows) => Rows::List(rows),
     };
     let is_dead = |row: u32| match rows {
         Rows::Range { first, .. } => cells.is_dead((row - first) as usize),
-        Rows::List(list) => list
-            .binary_search(&row)
-            .is_ok_and(|index| cells.is_dead(index)),
+        Rows::List(list) => list.binary_search(&row).is_ok_and(|index| cells.is_dead(index)),
     };
     take(DenseBlock {
         part,

@@ -71,9 +71,7 @@ impl Store {
     /// Locked (by whom), not found, corrupt, newer format, over budget (with the least that
     /// works), I/O.
     pub fn open(config: &Config) -> Result<Self> {
-        let limit = config
-            .budget
-            .unwrap_or_else(|| ambit_mem::default_limit().0);
+        let limit = config.budget.unwrap_or_else(|| ambit_mem::default_limit().0);
         if limit < MIN_BUDGET {
             return Err(Error::new(
                 ErrorKind::OverBudget,
@@ -81,11 +79,7 @@ impl Store {
             ));
         }
         let may_create = config.create && config.access == Access::Write;
-        let opened = if may_create {
-            OsFs::create(&config.dir)
-        } else {
-            OsFs::open(&config.dir)
-        };
+        let opened = if may_create { OsFs::create(&config.dir) } else { OsFs::open(&config.dir) };
         let vfs = opened.map_err(|error| open_error(config, &error))?;
         let options = EngineOptions {
             geometry: geometry(limit),
@@ -95,12 +89,7 @@ impl Store {
             io: config.io,
             ..EngineOptions::default()
         };
-        Self::open_on(
-            Arc::new(vfs),
-            Arc::new(OsHost::new()),
-            Budget::new(limit),
-            options,
-        )
+        Self::open_on(Arc::new(vfs), Arc::new(OsHost::new()), Budget::new(limit), options)
     }
 
     /// Opens a store on any directory and host: how tests stage crashes and failures.
@@ -115,13 +104,7 @@ impl Store {
     ) -> Result<Self> {
         let engine = Engine::open(vfs, host, &budget, options)?;
         let next_ids = Mutex::default();
-        Ok(Self {
-            inner: Arc::new(Inner {
-                engine,
-                budget,
-                next_ids,
-            }),
-        })
+        Ok(Self { inner: Arc::new(Inner { engine, budget, next_ids }) })
     }
 
     /// Makes everything durable and ends the store in good order; later writes are refused.
@@ -173,8 +156,7 @@ impl Store {
     pub fn create_collection(&self, name: &str) -> Result<Collection> {
         check_name("collection", name)?;
         let schema = Schema::default();
-        self.engine()
-            .create_table(name, &schema.encode(), schema.columns())?;
+        self.engine().create_table(name, &schema.encode(), schema.columns())?;
         self.collection(name)
     }
 
@@ -201,9 +183,7 @@ impl Store {
             )));
         }
         let next = schema.with(name, kind)?;
-        Ok(self
-            .engine()
-            .set_table(table.id, &next.encode(), next.columns())?)
+        Ok(self.engine().set_table(table.id, &next.encode(), next.columns())?)
     }
 
     /// Drops a collection with its relations. Versions made before keep it.
@@ -285,12 +265,7 @@ impl Store {
         let mut next = 0;
         for block in view.blocks(ID, 64 << 10) {
             view.visit(&block, &[ID], &mut |block| {
-                let ids = block
-                    .cells
-                    .first()
-                    .copied()
-                    .unwrap_or_default()
-                    .chunks_exact(8);
+                let ids = block.cells.first().copied().unwrap_or_default().chunks_exact(8);
                 next = ids.map(|id| read_id(id).0 + 1).fold(next, u64::max);
             })?;
         }
@@ -305,10 +280,7 @@ impl Store {
         if let Some(table) = self.engine().snapshot().table_named(&name) {
             return Ok(table.id);
         }
-        let columns = vec![Column {
-            name: "body".into(),
-            layout: CellLayout::Var,
-        }];
+        let columns = vec![Column { name: "body".into(), layout: CellLayout::Var }];
         Ok(self.engine().create_table(&name, &[], columns)?)
     }
 }
@@ -341,12 +313,7 @@ struct Target {
 impl<'a> Plan<'a> {
     fn new(store: &'a Store) -> Self {
         let snapshot = store.engine().snapshot();
-        Self {
-            store,
-            snapshot,
-            tables: HashMap::new(),
-            batch: Batch::new(),
-        }
+        Self { store, snapshot, tables: HashMap::new(), batch: Batch::new() }
     }
 
     fn add(&mut self, change: &Change) -> Result<()> {
@@ -358,10 +325,7 @@ impl<'a> Plan<'a> {
                 self.batch.delete(id, key.as_bytes());
                 Ok(())
             }
-            Change::Relate {
-                collection,
-                relation,
-            } => {
+            Change::Relate { collection, relation } => {
                 relation.check()?;
                 self.target(collection)?;
                 let table = self.store.relations_of(collection)?;
@@ -369,16 +333,10 @@ impl<'a> Plan<'a> {
                 self.batch.put(table, &key, &[Some(&relation.body())]);
                 Ok(())
             }
-            Change::Unrelate {
-                collection,
-                source,
-                kind,
-                target,
-            } => {
+            Change::Unrelate { collection, source, kind, target } => {
                 self.target(collection)?;
                 let table = self.store.relations_of(collection)?;
-                self.batch
-                    .delete(table, &Relation::row_key(source, kind, target));
+                self.batch.delete(table, &Relation::row_key(source, kind, target));
                 Ok(())
             }
         }
@@ -518,13 +476,9 @@ pub(crate) fn find_table(snapshot: &Snapshot, collection: &str) -> Result<TableI
 /// The error for a space that a collection does not have.
 pub(crate) fn no_space(collection: &str, space: &str, schema: &Schema) -> Error {
     let names = schema.spaces.iter().map(|space| space.name.as_str());
-    let hint = nearest(space, names).map_or_else(
-        || "; it has none yet".to_owned(),
-        |name| format!("; did you mean {name}?"),
-    );
-    Error::not_found(format!(
-        "collection {collection} has no space {space}{hint}"
-    ))
+    let hint = nearest(space, names)
+        .map_or_else(|| "; it has none yet".to_owned(), |name| format!("; did you mean {name}?"));
+    Error::not_found(format!("collection {collection} has no space {space}{hint}"))
 }
 
 fn nearest<'a>(name: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
@@ -540,8 +494,5 @@ fn open_error(config: &Config, error: &std::io::Error) -> Error {
         std::io::ErrorKind::NotFound => ErrorKind::NotFound,
         _ => ErrorKind::Io,
     };
-    Error::new(
-        kind,
-        format!("cannot open the store in {}: {error}", config.dir.display()),
-    )
+    Error::new(kind, format!("cannot open the store in {}: {error}", config.dir.display()))
 }

@@ -99,10 +99,7 @@ fn read_map(reader: &mut Reader<'_>, depth: usize) -> Result<Properties, WireErr
 fn read_value(reader: &mut Reader<'_>, depth: usize) -> Result<Value, WireError> {
     let offset = reader.offset();
     if depth > MAX_DEPTH {
-        return Err(WireError {
-            offset,
-            expected: "a value nested at most 64 deep",
-        });
+        return Err(WireError { offset, expected: "a value nested at most 64 deep" });
     }
     Ok(match reader.u8("a value")? {
         0 => Value::Null,
@@ -120,10 +117,7 @@ fn read_value(reader: &mut Reader<'_>, depth: usize) -> Result<Value, WireError>
         }
         6 => Value::Map(read_map(reader, depth + 1)?),
         _ => {
-            return Err(WireError {
-                offset,
-                expected: "a value's kind, 0 to 6",
-            });
+            return Err(WireError { offset, expected: "a value's kind, 0 to 6" });
         }
     })
 }

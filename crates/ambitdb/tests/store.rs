@@ -1,5 +1,7 @@
 //! What a user of the library does, on a real directory.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use ambitdb::{
@@ -10,10 +12,7 @@ use ambitdb::{
 const DIM: usize = 8;
 
 fn config(dir: &tempfile::TempDir) -> Config {
-    Config {
-        budget: Some(Bytes::mib(32)),
-        ..Config::new(dir.path().join("store"))
-    }
+    Config { budget: Some(Bytes::mib(32)), ..Config::new(dir.path().join("store")) }
 }
 
 fn store(dir: &tempfile::TempDir) -> Store {
@@ -23,9 +22,7 @@ fn store(dir: &tempfile::TempDir) -> Store {
 fn docs(dir: &tempfile::TempDir, metric: Metric) -> Store {
     let store = store(dir);
     store.create_collection("docs").unwrap();
-    store
-        .create_space("docs", "body", SpaceKind::Dense { dim: DIM, metric })
-        .unwrap();
+    store.create_space("docs", "body", SpaceKind::Dense { dim: DIM, metric }).unwrap();
     store
 }
 
@@ -48,10 +45,7 @@ fn entity(key: &str, seed: u64) -> Entity {
         text: Some(format!("text of {key}")),
         properties: BTreeMap::from([
             ("n".to_owned(), Value::Integer(seed as i64)),
-            (
-                "list".to_owned(),
-                Value::List(vec![Value::Null, Value::Float(-0.0)]),
-            ),
+            ("list".to_owned(), Value::List(vec![Value::Null, Value::Float(-0.0)])),
         ]),
         embeddings: BTreeMap::from([("body".to_owned(), vector(seed))]),
     }
@@ -59,9 +53,7 @@ fn entity(key: &str, seed: u64) -> Entity {
 
 fn put(store: &Store, entities: impl IntoIterator<Item = Entity>) {
     let mut batch = WriteBatch::new();
-    entities
-        .into_iter()
-        .for_each(|entity| batch.put("docs", entity));
+    entities.into_iter().for_each(|entity| batch.put("docs", entity));
     store.write(&batch).unwrap();
 }
 
@@ -82,10 +74,7 @@ fn an_entity_comes_back_as_it_was_put_also_after_reopening() {
     store.close().unwrap();
     drop(store);
     let store = self::store(&dir);
-    assert_eq!(
-        store.collection("docs").unwrap().get("k7").unwrap(),
-        Some(entity("k7", 7))
-    );
+    assert_eq!(store.collection("docs").unwrap().get("k7").unwrap(), Some(entity("k7", 7)));
 }
 
 #[test]
@@ -95,19 +84,14 @@ fn a_search_is_what_brute_force_in_f64_gives_across_segments_memtable_and_delete
         let store = docs(&dir, metric);
         put(&store, (0..200).map(|n| entity(&format!("k{n}"), n)));
         store.seal().unwrap();
-        put(
-            &store,
-            (150..260).map(|n| entity(&format!("k{n}"), n + 1000)),
-        );
+        put(&store, (150..260).map(|n| entity(&format!("k{n}"), n + 1000)));
         let mut batch = WriteBatch::new();
         (0..50).for_each(|n| batch.delete("docs", &format!("k{}", n * 3)));
         store.write(&batch).unwrap();
         let docs = store.collection("docs").unwrap();
         for seed in 5000..5020 {
             let query = vector(seed);
-            let answer = docs
-                .search(&SearchRequest::new("body", &query, 10))
-                .unwrap();
+            let answer = docs.search(&SearchRequest::new("body", &query, 10)).unwrap();
             assert_eq!(keys(&answer), brute(&docs, metric, &query, 10));
         }
     }
@@ -128,12 +112,7 @@ fn brute(docs: &ambitdb::Collection, metric: Metric, query: &[f32], k: usize) ->
         .into_iter()
         .map(|key| {
             let vector = docs.get(&key).unwrap().unwrap().embeddings["body"].clone();
-            let pairs = || {
-                query
-                    .iter()
-                    .zip(&vector)
-                    .map(|(&a, &b)| (f64::from(a), f64::from(b)))
-            };
+            let pairs = || query.iter().zip(&vector).map(|(&a, &b)| (f64::from(a), f64::from(b)));
             let dot: f64 = pairs().map(|(a, b)| a * b).sum();
             let norm = |v: &[f32]| v.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
             let score = match metric {
@@ -164,13 +143,7 @@ fn an_import_comes_back_bit_for_bit_in_row_order_even_after_updates_and_merges()
     }
     assert_eq!(import.finish().unwrap().rows, 500);
     assert_eq!(bits(&export(&store)), bits(&rows));
-    put(
-        &store,
-        [Entity {
-            key: "17".into(),
-            ..entity("17", 9999)
-        }],
-    );
+    put(&store, [Entity { key: "17".into(), ..entity("17", 9999) }]);
     rows[17 * DIM..18 * DIM].copy_from_slice(&vector(9999));
     assert_eq!(bits(&export(&store)), bits(&rows));
     while !store.merge_step(64).unwrap().done {}
@@ -205,15 +178,9 @@ fn batches_share_a_scan_and_answer_as_single_queries_do() {
     put(&store, (0..300).map(|n| entity(&format!("{n}"), n)));
     let docs = store.collection("docs").unwrap();
     let queries: Vec<f32> = (900..917).flat_map(vector).collect();
-    let request = SearchRequest {
-        threads: 2,
-        ..SearchRequest::new("body", &queries, 5)
-    };
+    let request = SearchRequest { threads: 2, ..SearchRequest::new("body", &queries, 5) };
     let shared = docs.search_batch(&request).unwrap();
-    let request = SearchRequest {
-        sharing: Sharing::OneAtATime,
-        ..request
-    };
+    let request = SearchRequest { sharing: Sharing::OneAtATime, ..request };
     let apart = docs.search_batch(&request).unwrap();
     for (index, query) in queries.chunks(DIM).enumerate() {
         let single = docs.search(&SearchRequest::new("body", query, 5)).unwrap();
@@ -277,45 +244,12 @@ fn a_batch_with_one_bad_change_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = docs(&dir, Metric::Cosine);
     let bad: Vec<(Entity, ErrorKind, &str)> = vec![
-        (
-            Entity {
-                key: String::new(),
-                ..entity("x", 1)
-            },
-            ErrorKind::Invalid,
-            "0 bytes",
-        ),
-        (
-            Entity {
-                key: "k".repeat(65_536),
-                ..entity("x", 1)
-            },
-            ErrorKind::Invalid,
-            "65536",
-        ),
-        (
-            Entity {
-                key: "a\nb".into(),
-                ..entity("x", 1)
-            },
-            ErrorKind::Invalid,
-            "line break",
-        ),
-        (
-            with("body", vec![1.0; DIM + 1]),
-            ErrorKind::Invalid,
-            "dimension 8",
-        ),
-        (
-            with("body", vec![0.0; DIM]),
-            ErrorKind::Invalid,
-            "zero vector",
-        ),
-        (
-            with("bodi", vec![1.0; DIM]),
-            ErrorKind::NotFound,
-            "did you mean body",
-        ),
+        (Entity { key: String::new(), ..entity("x", 1) }, ErrorKind::Invalid, "0 bytes"),
+        (Entity { key: "k".repeat(65_536), ..entity("x", 1) }, ErrorKind::Invalid, "65536"),
+        (Entity { key: "a\nb".into(), ..entity("x", 1) }, ErrorKind::Invalid, "line break"),
+        (with("body", vec![1.0; DIM + 1]), ErrorKind::Invalid, "dimension 8"),
+        (with("body", vec![0.0; DIM]), ErrorKind::Invalid, "zero vector"),
+        (with("bodi", vec![1.0; DIM]), ErrorKind::NotFound, "did you mean body"),
     ];
     for (entity_, kind, words) in bad {
         let mut batch = WriteBatch::new();
@@ -331,10 +265,7 @@ fn a_batch_with_one_bad_change_changes_nothing() {
 }
 
 fn with(space: &str, vector: Vec<f32>) -> Entity {
-    Entity {
-        embeddings: BTreeMap::from([(space.to_owned(), vector)]),
-        ..entity("x", 1)
-    }
+    Entity { embeddings: BTreeMap::from([(space.to_owned(), vector)]), ..entity("x", 1) }
 }
 
 #[test]
@@ -343,13 +274,7 @@ fn keys_are_taken_up_to_the_limit_and_not_beyond() {
     let store = docs(&dir, Metric::Cosine);
     for (len, fits) in [(4095, true), (4096, true), (4097, false)] {
         let mut batch = WriteBatch::new();
-        batch.put(
-            "docs",
-            Entity {
-                key: "k".repeat(len),
-                ..entity("x", 1)
-            },
-        );
+        batch.put("docs", Entity { key: "k".repeat(len), ..entity("x", 1) });
         assert_eq!(store.write(&batch).is_ok(), fits, "{len}");
     }
 }
@@ -361,44 +286,27 @@ fn a_second_writer_is_refused_by_name_and_a_reader_is_not() {
     put(&store, [entity("a", 1)]);
     let error = Store::open(&config(&dir)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Locked);
-    assert!(
-        error
-            .to_string()
-            .contains(&format!("process {}", std::process::id())),
-        "{error}"
-    );
-    let reader = Store::open(&Config {
-        access: Access::Read,
-        ..config(&dir)
-    })
-    .unwrap();
-    assert_eq!(
-        reader.collection("docs").unwrap().get("a").unwrap(),
-        Some(entity("a", 1))
-    );
+    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    let reader = Store::open(&Config { access: Access::Read, ..config(&dir) }).unwrap();
+    assert_eq!(reader.collection("docs").unwrap().get("a").unwrap(), Some(entity("a", 1)));
     let error = reader.write(&{
         let mut batch = WriteBatch::new();
         batch.delete("docs", "a");
         batch
     });
-    assert!(
-        error
-            .unwrap_err()
-            .to_string()
-            .contains("opened for reading")
-    );
+    assert!(error.unwrap_err().to_string().contains("opened for reading"));
 }
 
 #[test]
 fn a_budget_below_the_least_says_the_least() {
     let dir = tempfile::tempdir().unwrap();
-    let config = Config {
-        budget: Some(Bytes::kib(100)),
-        ..config(&dir)
-    };
-    let error = Store::open(&config).err().unwrap();
-    assert!(
-        error.is_over_budget() && error.to_string().contains("4"),
-        "{error}"
-    );
+    let least = ambitdb::MIN_BUDGET;
+    for (budget, fits) in [(least.get() - 1, false), (least.get(), true), (least.get() + 1, true)] {
+        let config = Config { budget: Some(Bytes::new(budget)), ..config(&dir) };
+        let opened = Store::open(&config);
+        assert_eq!(opened.is_ok(), fits, "{budget}");
+        if let Err(error) = opened {
+            assert!(error.is_over_budget() && error.to_string().contains("12.0 MiB"), "{error}");
+        }
+    }
 }

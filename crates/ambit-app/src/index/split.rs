@@ -3,7 +3,7 @@
 //! `text-splitter` finds the borders: headings and blocks in Markdown; in everything else runs
 //! of line breaks first (in source code the blank lines between functions), then single lines,
 //! sentences, words. Why source code is not cut by its syntax tree is in
-//! `docs/decisions/0030-splitting.md`.
+//! `docs/decisions/0032-splitting.md`.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -46,7 +46,9 @@ pub fn split<'a>(path: &Path, text: &'a str) -> Vec<Piece<'a>> {
 
 fn is_markdown(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
-    extension.is_some_and(|name| ["md", "markdown", "mdx"].iter().any(|md| name.eq_ignore_ascii_case(md)))
+    extension.is_some_and(|name| {
+        ["md", "markdown", "mdx"].iter().any(|md| name.eq_ignore_ascii_case(md))
+    })
 }
 
 /// Counts lines, for offsets that ascend.
@@ -76,7 +78,8 @@ mod tests {
         let body = "    let x = 1;\n".repeat(50);
         let code = format!("fn a() {{\n{body}}}\n\nfn b() {{\n{body}}}\n");
         let pieces = split(Path::new("x.rs"), &code);
-        let lines: Vec<_> = pieces.iter().map(|piece| (piece.first_line, piece.last_line)).collect();
+        let lines: Vec<_> =
+            pieces.iter().map(|piece| (piece.first_line, piece.last_line)).collect();
         assert_eq!(lines, [(1, 52), (54, 105)]);
         assert!(pieces[1].text.starts_with("fn b"));
     }

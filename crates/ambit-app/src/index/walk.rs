@@ -83,9 +83,8 @@ impl Iterator for Walk {
 
 fn found(entry: &DirEntry) -> Option<Result<Found, Problem>> {
     let path = entry.path();
-    let trouble = |reason: String| {
-        Some(Err(Problem { path: path.to_string_lossy().into_owned(), reason }))
-    };
+    let trouble =
+        |reason: String| Some(Err(Problem { path: path.to_string_lossy().into_owned(), reason }));
     // A root that is a link is followed; below it links are not.
     let is_file = match entry.file_type() {
         Some(kind) if entry.depth() > 0 => kind.is_file(),
@@ -162,7 +161,9 @@ mod tests {
     fn files_come_in_the_order_of_paths_without_hidden_ignored_links_and_stores() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
-        for name in ["b.txt", "a/z.txt", "a/deep/x.rs", ".hidden", "skip.log", "st/SUPER", "st/LOCK"] {
+        for name in
+            ["b.txt", "a/z.txt", "a/deep/x.rs", ".hidden", "skip.log", "st/SUPER", "st/LOCK"]
+        {
             fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
             fs::write(root.join(name), "x").unwrap();
         }

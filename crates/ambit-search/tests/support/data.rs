@@ -14,9 +14,7 @@ impl Random {
     }
 
     pub fn vector(&mut self, len: usize) -> Vec<f32> {
-        (0..len)
-            .map(|_| (self.next() >> 40) as f32 / (1u32 << 23) as f32 - 1.0)
-            .collect()
+        (0..len).map(|_| (self.next() >> 40) as f32 / (1u32 << 23) as f32 - 1.0).collect()
     }
 }
 
@@ -48,11 +46,5 @@ fn read_npy(path: &Path, floats: usize) -> Option<Vec<f32>> {
     let bytes = std::fs::read(path).ok()?;
     let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     let data = bytes.get(start..start + 4 * floats)?;
-    Some(
-        data.as_chunks::<4>()
-            .0
-            .iter()
-            .map(|bytes| f32::from_le_bytes(*bytes))
-            .collect(),
-    )
+    Some(data.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect())
 }

@@ -49,10 +49,7 @@ pub struct Memory {
 impl Memory {
     pub fn new(dim: usize, vectors: Vec<f32>) -> Self {
         let kernels = ambit_vector::kernels();
-        let norms: Vec<f32> = vectors
-            .chunks(dim.max(1))
-            .map(|row| kernels.norm(row))
-            .collect();
+        let norms: Vec<f32> = vectors.chunks(dim.max(1)).map(|row| kernels.norm(row)).collect();
         Self {
             dim,
             dead: vec![false; norms.len()],
@@ -124,16 +121,10 @@ impl DenseSource for Memory {
         let dead = |row: u32| self.dead[row as usize];
         let short = usize::from(self.malformed_at == Some(block));
         // Two calls, so that a block in pieces is part of every test.
-        for (first, end) in [
-            (first, first + (end - first) / 3),
-            (first + (end - first) / 3, end),
-        ] {
+        for (first, end) in [(first, first + (end - first) / 3), (first + (end - first) / 3, end)] {
             let rows = match &self.numbers {
                 Some(numbers) => Rows::List(&numbers[first..end]),
-                None => Rows::Range {
-                    first: first as u32,
-                    len: end - first,
-                },
+                None => Rows::Range { first: first as u32, len: end - first },
             };
             take(DenseBlock {
                 part: 3,
@@ -170,10 +161,7 @@ pub fn brute_force(source: &Memory, query: &[f32], k: usize, metric: Metric) -> 
                 Metric::Euclidean => kernels.l2sq_f64(query, x).sqrt(),
                 _ => kernels.dot_f64(query, x),
             };
-            Hit {
-                row: RowRef { part: 3, row },
-                score,
-            }
+            Hit { row: RowRef { part: 3, row }, score }
         })
         .collect();
     hits.sort_by(|a, b| {
@@ -206,21 +194,13 @@ pub fn assert_exact(source: &Memory, queries: &[f32], k: usize) {
     let account = account();
     for metric in Metric::ALL {
         for threads in [1, 2] {
-            let options = Options {
-                threads,
-                account: &account,
-                cancel: None,
-            };
+            let options = Options { threads, account: &account, cancel: None };
             for vector in queries.chunks(source.dim) {
                 let answer = search(source, &Query { vector, k, metric }, &options).unwrap();
                 assert_same(&answer.hits, &brute_force(source, vector, k, metric));
             }
             for sharing in [Sharing::Shared, Sharing::OneAtATime] {
-                let batch = Batch {
-                    vectors: queries,
-                    k,
-                    metric,
-                };
+                let batch = Batch { vectors: queries, k, metric };
                 let options = BatchOptions { options, sharing };
                 let answers = search_batch(source, &batch, &options).unwrap();
                 assert_eq!(answers.len(), queries.len() / source.dim);

@@ -339,12 +339,10 @@ impl MergeJob {
                             self.writer.write(&cell)?;
                         }
                     }
-                    Task::VarNulls { column } => {
-                        if part.var_len(row, column)?.is_none() {
-                            let base = self.bases[self.cursor.source];
-                            let row = base + live_rank(&source.dead, row);
-                            self.writer.write(&row.to_le_bytes())?;
-                        }
+                    Task::VarNulls { column } if part.var_len(row, column)?.is_none() => {
+                        let base = self.bases[self.cursor.source];
+                        let row = base + live_rank(&source.dead, row);
+                        self.writer.write(&row.to_le_bytes())?;
                     }
                     _ => {}
                 }

@@ -86,10 +86,7 @@ pub(super) struct Chain {
 
 /// Bytes of the window that a chain reads through.
 pub(super) fn window_len(geometry: &Geometry) -> usize {
-    geometry
-        .copy_buffer
-        .clamp(4 << 10, 256 << 10)
-        .next_multiple_of(ALIGN as usize)
+    geometry.copy_buffer.clamp(4 << 10, 256 << 10).next_multiple_of(ALIGN as usize)
 }
 
 impl Chain {
@@ -105,28 +102,15 @@ impl Chain {
         bugs: Bugs,
     ) -> Result<Self, StoreError> {
         let name = name.to_string();
-        let file = vfs
-            .open(&name, OpenMode::Read)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => StoreError::new(
-                    ErrorKind::Corrupt,
-                    format!("{named_by} names {name}, which is missing; restore it from a copy"),
-                ),
-                _ => StoreError::io("open", &name, error),
-            })?;
-        let len = file
-            .len()
-            .map_err(|error| StoreError::io("measure", &name, error))?;
-        Ok(Self {
-            file,
-            name,
-            len,
-            epoch,
-            bugs,
-            window: Vec::new(),
-            capacity: window,
-            start: 0,
-        })
+        let file = vfs.open(&name, OpenMode::Read).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => StoreError::new(
+                ErrorKind::Corrupt,
+                format!("{named_by} names {name}, which is missing; restore it from a copy"),
+            ),
+            _ => StoreError::io("open", &name, error),
+        })?;
+        let len = file.len().map_err(|error| StoreError::io("measure", &name, error))?;
+        Ok(Self { file, name, len, epoch, bugs, window: Vec::new(), capacity: window, start: 0 })
     }
 
     /// Length of the file when it was opened, in bytes.
@@ -148,22 +132,12 @@ impl Chain {
                 Ok(header) => offset += header.frame_len(),
                 Err(flaw) => {
                     let flaw = Some(flaw);
-                    return Ok(End {
-                        offset,
-                        last_seq: seq - 1,
-                        flaw,
-                        dirty_until: offset,
-                    });
+                    return Ok(End { offset, last_seq: seq - 1, flaw, dirty_until: offset });
                 }
             }
             seq += 1;
         }
-        Ok(End {
-            offset,
-            last_seq: seq - 1,
-            flaw: None,
-            dirty_until: offset,
-        })
+        Ok(End { offset, last_seq: seq - 1, flaw: None, dirty_until: offset })
     }
 
     /// Walks to the end of the valid frames and makes sure that a torn tail follows.
@@ -223,19 +197,11 @@ impl Chain {
         }
         let payload_end = payload + u64::from(header.payload_len);
         let mut clean = true;
-        self.each_piece(
-            payload_end,
-            offset + header.frame_len() - payload_end,
-            |piece| {
-                clean &= is_zero(piece);
-                Ok(())
-            },
-        )?;
-        Ok(if clean {
-            Ok(header)
-        } else {
-            Err(Flaw::Padding)
-        })
+        self.each_piece(payload_end, offset + header.frame_len() - payload_end, |piece| {
+            clean &= is_zero(piece);
+            Ok(())
+        })?;
+        Ok(if clean { Ok(header) } else { Err(Flaw::Padding) })
     }
 
     /// Reads the payload of frame `seq` at `offset` into `into`, and checks what was read.
@@ -261,11 +227,7 @@ impl Chain {
         })?;
         let fits = crc32c::crc32c_append(header.crc_of_header(), into) == header.crc
             || self.bugs.has(SeededBug::SkipFrameChecksum);
-        Ok(if fits {
-            Ok(header)
-        } else {
-            Err(Flaw::Checksum)
-        })
+        Ok(if fits { Ok(header) } else { Err(Flaw::Checksum) })
     }
 
     /// Checks frame `seq` at `offset` and appends it to `out` as a frame of another life.
@@ -284,13 +246,7 @@ impl Chain {
             StoreError::corrupt(&self.name, offset, what)
         })?;
         let place = (out.offset / ALIGN) as u32;
-        let mut copy = Header {
-            epoch: out.epoch,
-            seq,
-            crc: 0,
-            place,
-            ..header
-        };
+        let mut copy = Header { epoch: out.epoch, seq, crc: 0, place, ..header };
         let (at, len) = (offset + HEADER as u64, u64::from(header.payload_len));
         let mut crc = copy.crc_of_header();
         self.each_piece(at, len, |piece| {
@@ -306,10 +262,7 @@ impl Chain {
     }
 
     fn header_at(&mut self, offset: u64) -> Result<Result<Header, Flaw>, StoreError> {
-        if offset
-            .checked_add(HEADER as u64)
-            .is_none_or(|end| end > self.len)
-        {
+        if offset.checked_add(HEADER as u64).is_none_or(|end| end > self.len) {
             return Ok(Err(Flaw::Cut));
         }
         let mut bytes = [0; HEADER];
@@ -332,10 +285,7 @@ impl Chain {
         if place != offset {
             return Err(Flaw::Place(place));
         }
-        if offset
-            .checked_add(header.frame_len())
-            .is_none_or(|end| end > self.len)
-        {
+        if offset.checked_add(header.frame_len()).is_none_or(|end| end > self.len) {
             return Err(Flaw::Cut);
         }
         Ok(header)
@@ -405,24 +355,17 @@ impl Chain {
 
     /// The bytes from `offset`, which lies in the file, to the end of the window.
     fn at(&mut self, offset: u64) -> Result<&[u8], StoreError> {
-        let inside = offset
-            .checked_sub(self.start)
-            .filter(|&skip| skip < self.window.len() as u64);
+        let inside = offset.checked_sub(self.start).filter(|&skip| skip < self.window.len() as u64);
         if let Some(skip) = inside {
             return Ok(&self.window[skip as usize..]);
         }
         let left = self.len.saturating_sub(offset).min(self.capacity as u64) as usize;
         self.window.clear();
-        self.window
-            .reserve_exact(self.capacity.min(left.next_multiple_of(4 << 10)));
+        self.window.reserve_exact(self.capacity.min(left.next_multiple_of(4 << 10)));
         self.window.resize(left, 0);
         self.start = offset;
         read_exact_at(&*self.file, offset, &mut self.window).map_err(|error| {
-            StoreError::io(
-                &format!("read {left} bytes at byte {offset} of"),
-                &self.name,
-                error,
-            )
+            StoreError::io(&format!("read {left} bytes at byte {offset} of"), &self.name, error)
         })?;
         Ok(&self.window)
     }

@@ -84,23 +84,14 @@ pub(super) fn decode_edits(bytes: &[u8]) -> Result<Vec<Edit>, WireError> {
 
 fn put_edit(out: &mut Vec<u8>, edit: &Edit) {
     match edit {
-        Edit::CreateTable {
-            id,
-            name,
-            schema,
-            columns,
-        } => {
+        Edit::CreateTable { id, name, schema, columns } => {
             out.put_u8(1);
             out.put_u32(id.0);
             out.put_bytes(name.as_bytes());
             out.put_bytes(schema);
             put_list(out, columns, put_column);
         }
-        Edit::SetTable {
-            id,
-            schema,
-            columns,
-        } => {
+        Edit::SetTable { id, schema, columns } => {
             out.put_u8(2);
             out.put_u32(id.0);
             out.put_bytes(schema);
@@ -138,11 +129,7 @@ fn put_edit(out: &mut Vec<u8>, edit: &Edit) {
             out.put_u8(9);
             out.put_u64(*id);
         }
-        Edit::CreateVersion {
-            id,
-            name,
-            created_micros,
-        } => {
+        Edit::CreateVersion { id, name, created_micros } => {
             out.put_u8(10);
             out.put_u64(*id);
             out.put_bytes(name.as_bytes());
@@ -152,11 +139,7 @@ fn put_edit(out: &mut Vec<u8>, edit: &Edit) {
             out.put_u8(11);
             out.put_u64(*id);
         }
-        Edit::Rollback {
-            version,
-            sealed_seq,
-            replay_from,
-        } => {
+        Edit::Rollback { version, sealed_seq, replay_from } => {
             out.put_u8(12);
             out.put_u64(*version);
             out.put_u64(*sealed_seq);
@@ -179,47 +162,30 @@ fn edit(from: &mut Reader<'_>) -> Result<Edit, WireError> {
             schema: from.bytes("a table schema")?.to_vec(),
             columns: list(from, column)?,
         },
-        3 => Edit::DropTable {
-            id: table_id(from)?,
-        },
-        4 => Edit::AddSegment {
-            table: table_id(from)?,
-            segment: segment(from)?,
-        },
+        3 => Edit::DropTable { id: table_id(from)? },
+        4 => Edit::AddSegment { table: table_id(from)?, segment: segment(from)? },
         5 => Edit::ReplaceSegments {
             table: table_id(from)?,
             remove: list(from, |from| from.u64("a segment id"))?,
             add: list(from, segment)?,
         },
-        6 => Edit::Sealed {
-            seq: from.u64("a frame number")?,
-            replay_from: position(from)?,
-        },
+        6 => Edit::Sealed { seq: from.u64("a frame number")?, replay_from: position(from)? },
         7 => Edit::OpenLog { log: log(from)? },
-        8 => Edit::FreeLog {
-            id: from.u64("a log file id")?,
-        },
-        9 => Edit::DropLog {
-            id: from.u64("a log file id")?,
-        },
+        8 => Edit::FreeLog { id: from.u64("a log file id")? },
+        9 => Edit::DropLog { id: from.u64("a log file id")? },
         10 => Edit::CreateVersion {
             id: from.u64("a version id")?,
             name: from.str("a version name")?.to_owned(),
             created_micros: from.u64("a time")?,
         },
-        11 => Edit::DropVersion {
-            id: from.u64("a version id")?,
-        },
+        11 => Edit::DropVersion { id: from.u64("a version id")? },
         12 => Edit::Rollback {
             version: from.u64("a version id")?,
             sealed_seq: from.u64("a frame number")?,
             replay_from: position(from)?,
         },
         _ => {
-            return Err(WireError {
-                offset: start,
-                expected: "the tag of an edit, 1 to 12",
-            });
+            return Err(WireError { offset: start, expected: "the tag of an edit, 1 to 12" });
         }
     })
 }
@@ -247,16 +213,11 @@ fn put_position(out: &mut Vec<u8>, position: LogPosition) {
 }
 
 fn position(from: &mut Reader<'_>) -> Result<LogPosition, WireError> {
-    Ok(LogPosition {
-        file: from.u64("a log file id")?,
-        offset: from.u64("a log offset")?,
-    })
+    Ok(LogPosition { file: from.u64("a log file id")?, offset: from.u64("a log offset")? })
 }
 
 fn put_log(out: &mut Vec<u8>, log: &LogFile) {
-    [log.id, log.epoch, log.first_seq, log.len]
-        .into_iter()
-        .for_each(|n| out.put_u64(n));
+    [log.id, log.epoch, log.first_seq, log.len].into_iter().for_each(|n| out.put_u64(n));
 }
 
 fn log(from: &mut Reader<'_>) -> Result<LogFile, WireError> {
@@ -344,11 +305,7 @@ fn versions(from: &mut Reader<'_>) -> Result<BTreeMap<u64, Version>, StateError>
             created_micros: from.u64("a time")?,
             tables: tables(from)?,
         };
-        ascending(
-            versions.last_key_value().map(|(last, _)| last),
-            &version.id,
-            "version",
-        )?;
+        ascending(versions.last_key_value().map(|(last, _)| last), &version.id, "version")?;
         versions.insert(version.id, version);
     }
     Ok(versions)
@@ -368,9 +325,6 @@ fn ascending<K: Ord + std::fmt::Display>(
 fn end(from: &Reader<'_>) -> Result<(), WireError> {
     match from.is_empty() {
         true => Ok(()),
-        false => Err(WireError {
-            offset: from.offset(),
-            expected: "the end",
-        }),
+        false => Err(WireError { offset: from.offset(), expected: "the end" }),
     }
 }

@@ -32,23 +32,12 @@ pub(super) struct Created {
 
 /// The store's files in `vfs`, and the id above all of theirs.
 pub(super) fn files(vfs: &dyn Vfs) -> Result<(Vec<FileName>, u64), StoreError> {
-    let names = vfs
-        .list()
-        .map_err(|error| StoreError::io("list", &vfs.describe(), error))?;
-    let files: Vec<_> = names
-        .iter()
-        .filter_map(|name| FileName::parse(name))
-        .collect();
+    let names = vfs.list().map_err(|error| StoreError::io("list", &vfs.describe(), error))?;
+    let files: Vec<_> = names.iter().filter_map(|name| FileName::parse(name)).collect();
     let largest = files.iter().filter_map(|file| file.id()).max();
-    let next = largest
-        .map_or(Some(1), |id| id.checked_add(1))
-        .ok_or_else(|| {
-            StoreError::corrupt(
-                &vfs.describe(),
-                0,
-                "a file has the largest id: none is left",
-            )
-        })?;
+    let next = largest.map_or(Some(1), |id| id.checked_add(1)).ok_or_else(|| {
+        StoreError::corrupt(&vfs.describe(), 0, "a file has the largest id: none is left")
+    })?;
     Ok((files, next))
 }
 
@@ -82,15 +71,9 @@ pub(super) fn create(
     unfinished(vfs, &leftovers)?;
     for file in leftovers.into_iter().filter(|file| file.id().is_some()) {
         let name = file.to_string();
-        vfs.unlink(&name)
-            .map_err(|error| StoreError::io("remove", &name, error))?;
+        vfs.unlink(&name).map_err(|error| StoreError::io("remove", &name, error))?;
     }
-    let log = LogFile {
-        id,
-        epoch: 1,
-        first_seq: 1,
-        len: geometry.log_file,
-    };
+    let log = LogFile { id, epoch: 1, first_seq: 1, len: geometry.log_file };
     let (manifest_id, super_id) = (id + 1, id + 2);
     let state = State::initial(store_id, log)
         .map_err(|error| StoreError::invalid(format!("the geometry does not fit: {error}")))?;
@@ -114,23 +97,14 @@ fn make(
         manifest_seq: 1,
         log_seq: 0,
     };
-    let superblock = Superblock {
-        generation: 2,
-        ..first
-    };
+    let superblock = Superblock { generation: 2, ..first };
     new_file::create(vfs, super_id, FileName::Super, &mut |file| {
         write_all_at(file, superblock.offset(), &superblock.encode())
             .and_then(|()| write_all_at(file, first.offset(), &first.encode()))
             .map_err(|error| StoreError::io("write", &FileName::Super.to_string(), error))
     })?;
     new_file::sync_dir(vfs, bugs)?;
-    Ok(Created {
-        state,
-        superblock,
-        manifest,
-        log,
-        next_file: super_id + 1,
-    })
+    Ok(Created { state, superblock, manifest, log, next_file: super_id + 1 })
 }
 
 /// Are `files` what a creation that was cut off leaves?
@@ -189,15 +163,9 @@ pub(super) fn open_super(vfs: &dyn Vfs) -> Result<Arc<dyn VfsFile>, StoreError> 
     let name = FileName::Super.to_string();
     let file = vfs.open(&name, OpenMode::Write);
     let file = file.map_err(|error| StoreError::io("open", &name, error))?;
-    let len = file
-        .len()
-        .map_err(|error| StoreError::io("measure", &name, error))?;
+    let len = file.len().map_err(|error| StoreError::io("measure", &name, error))?;
     match len == superblock::FILE_LEN as u64 {
         true => Ok(file),
-        false => Err(StoreError::corrupt(
-            &name,
-            0,
-            format!("the file has {len} bytes"),
-        )),
+        false => Err(StoreError::corrupt(&name, 0, format!("the file has {len} bytes"))),
     }
 }

@@ -114,17 +114,10 @@ impl State {
     /// The edit does not fit; the state is as it was.
     pub fn apply(&mut self, edit: &Edit) -> Result<(), StateError> {
         match edit {
-            Edit::CreateTable {
-                id,
-                name,
-                schema,
-                columns,
-            } => self.create_table(*id, name, schema, columns),
-            Edit::SetTable {
-                id,
-                schema,
-                columns,
-            } => self.set_table(*id, schema, columns),
+            Edit::CreateTable { id, name, schema, columns } => {
+                self.create_table(*id, name, schema, columns)
+            }
+            Edit::SetTable { id, schema, columns } => self.set_table(*id, schema, columns),
             Edit::DropTable { id } => match self.tables.remove(id) {
                 Some(_) => Ok(()),
                 None => Err(unknown_table(*id)),
@@ -138,35 +131,20 @@ impl State {
             Edit::FreeLog { id } => self.free_log(*id),
             Edit::DropLog { id } => {
                 let index = self.free_logs.iter().position(|log| log.id == *id);
-                let index = index.ok_or(StateError::Unknown {
-                    what: "free log file",
-                    id: *id,
-                })?;
+                let index = index.ok_or(StateError::Unknown { what: "free log file", id: *id })?;
                 self.free_logs.remove(index);
                 Ok(())
             }
-            Edit::CreateVersion {
-                id,
-                name,
-                created_micros,
-            } => self.create_version(*id, name, *created_micros),
+            Edit::CreateVersion { id, name, created_micros } => {
+                self.create_version(*id, name, *created_micros)
+            }
             Edit::DropVersion { id } => match self.versions.remove(id) {
                 Some(_) => Ok(()),
-                None => Err(StateError::Unknown {
-                    what: "version",
-                    id: *id,
-                }),
+                None => Err(StateError::Unknown { what: "version", id: *id }),
             },
-            Edit::Rollback {
-                version,
-                sealed_seq,
-                replay_from,
-            } => {
+            Edit::Rollback { version, sealed_seq, replay_from } => {
                 let Some(kept) = self.versions.get(version) else {
-                    return Err(StateError::Unknown {
-                        what: "version",
-                        id: *version,
-                    });
+                    return Err(StateError::Unknown { what: "version", id: *version });
                 };
                 let tables = kept.tables.clone();
                 self.seal(*sealed_seq, *replay_from)?;
@@ -192,12 +170,7 @@ impl State {
         columns: &[Column],
     ) -> Result<(), StateError> {
         check_table(name, schema, columns)?;
-        within(
-            "number of tables",
-            0,
-            limits::MAX_TABLES,
-            self.tables.len() + 1,
-        )?;
+        within("number of tables", 0, limits::MAX_TABLES, self.tables.len() + 1)?;
         if id.0 < self.next_table {
             return Err(taken("table id", id));
         }
@@ -212,15 +185,7 @@ impl State {
             found: id.0.into(),
         })?;
         let (name, schema, columns) = (name.to_owned(), schema.to_vec(), columns.to_vec());
-        self.tables.insert(
-            id,
-            Table {
-                name,
-                schema,
-                columns,
-                segments: Vec::new(),
-            },
-        );
+        self.tables.insert(id, Table { name, schema, columns, segments: Vec::new() });
         Ok(())
     }
 
@@ -268,10 +233,7 @@ impl State {
             next_file = next_file.max(after("segment id", segment.id)?);
         }
         let table = self.tables.get_mut(&id).ok_or(unknown_table(id))?;
-        let first = table
-            .segments
-            .iter()
-            .position(|segment| remove.contains(&segment.id));
+        let first = table.segments.iter().position(|segment| remove.contains(&segment.id));
         let kept: Vec<SegmentMeta> = table
             .segments
             .iter()
@@ -301,12 +263,8 @@ impl State {
 
     fn seal(&mut self, seq: u64, replay_from: LogPosition) -> Result<(), StateError> {
         self.check_position(seq, replay_from)?;
-        let rank = |at: LogPosition| {
-            (
-                self.logs.iter().position(|log| log.id == at.file),
-                at.offset,
-            )
-        };
+        let rank =
+            |at: LogPosition| (self.logs.iter().position(|log| log.id == at.file), at.offset);
         if seq < self.sealed_seq || rank(replay_from) < rank(self.replay_from) {
             return Err(contradiction(format!(
                 "frames up to {} are sealed already, replay begins at byte {} of log {}",
@@ -335,11 +293,7 @@ impl State {
                 log.id, log.len
             )));
         }
-        let earliest = self
-            .logs
-            .last()
-            .map_or(1, |last| last.first_seq)
-            .max(self.sealed_seq + 1);
+        let earliest = self.logs.last().map_or(1, |last| last.first_seq).max(self.sealed_seq + 1);
         if log.first_seq < earliest {
             return Err(contradiction(format!(
                 "log {} cannot begin with frame {}: frames before {earliest} are elsewhere",
@@ -357,10 +311,7 @@ impl State {
 
     fn free_log(&mut self, id: u64) -> Result<(), StateError> {
         let Some(index) = self.logs.iter().position(|log| log.id == id) else {
-            return Err(StateError::Unknown {
-                what: "live log file",
-                id,
-            });
+            return Err(StateError::Unknown { what: "live log file", id });
         };
         let log = self.logs[index];
         let Some(next) = self.logs.get(index + 1) else {
@@ -379,10 +330,7 @@ impl State {
         }
         if self.replay_from.file == id {
             // Nothing is left to be replayed from it, so the next log begins with the frame.
-            self.replay_from = LogPosition {
-                file: next.id,
-                offset: 0,
-            };
+            self.replay_from = LogPosition { file: next.id, offset: 0 };
         }
         self.logs.remove(index);
         self.free_logs.push(log);
@@ -391,12 +339,7 @@ impl State {
 
     fn create_version(&mut self, id: u64, name: &str, micros: u64) -> Result<(), StateError> {
         check_version_name(name)?;
-        within(
-            "number of versions",
-            0,
-            limits::MAX_VERSIONS,
-            self.versions.len() + 1,
-        )?;
+        within("number of versions", 0, limits::MAX_VERSIONS, self.versions.len() + 1)?;
         if id < self.next_version {
             return Err(taken("version id", id));
         }
@@ -405,22 +348,11 @@ impl State {
         }
         self.next_version = after("version id", id)?;
         let (name, tables) = (name.to_owned(), self.tables.clone());
-        self.versions.insert(
-            id,
-            Version {
-                id,
-                name,
-                created_micros: micros,
-                tables,
-            },
-        );
+        self.versions.insert(id, Version { id, name, created_micros: micros, tables });
         Ok(())
     }
 }
 
 fn unknown_table(id: TableId) -> StateError {
-    StateError::Unknown {
-        what: "table",
-        id: id.0.into(),
-    }
+    StateError::Unknown { what: "table", id: id.0.into() }
 }

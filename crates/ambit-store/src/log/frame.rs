@@ -98,26 +98,15 @@ pub(super) struct Slot {
 /// Whatever the file reports; it may then hold any part of the frame. `InvalidInput` if the
 /// offset or the length do not fit a header.
 pub(super) fn write(file: &dyn VfsFile, slot: Slot, payload: &[u8]) -> io::Result<u64> {
-    let (Ok(payload_len), Ok(place)) = (
-        u32::try_from(payload.len()),
-        u32::try_from(slot.offset / ALIGN),
-    ) else {
+    let (Ok(payload_len), Ok(place)) =
+        (u32::try_from(payload.len()), u32::try_from(slot.offset / ALIGN))
+    else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!(
-                "a frame cannot hold {} bytes at offset {}",
-                payload.len(),
-                slot.offset
-            ),
+            format!("a frame cannot hold {} bytes at offset {}", payload.len(), slot.offset),
         ));
     };
-    let mut header = Header {
-        payload_len,
-        seq: slot.seq,
-        epoch: slot.epoch,
-        crc: 0,
-        place,
-    };
+    let mut header = Header { payload_len, seq: slot.seq, epoch: slot.epoch, crc: 0, place };
     header.crc = crc32c::crc32c_append(header.crc_of_header(), payload);
     let frame_len = header.frame_len();
     let padding = (frame_len - HEADER as u64) as usize - payload.len();

@@ -62,13 +62,7 @@ impl Journal {
         bugs: Bugs,
     ) -> Result<Self, StoreError> {
         let created = creation::create(&*vfs, &geometry, store_id, bugs)?;
-        let Created {
-            state,
-            superblock,
-            manifest,
-            log,
-            next_file,
-        } = created;
+        let Created { state, superblock, manifest, log, next_file } = created;
         let super_file = creation::open_super(&*vfs)?;
         let wal = Wal::new(log, state.logs[0], 0, 0);
         Ok(Self {
@@ -226,10 +220,7 @@ impl Journal {
 
     fn check_sealed(&self, edits: &[Edit]) -> Result<(), StoreError> {
         for edit in edits {
-            if let Edit::Sealed { seq, .. }
-            | Edit::Rollback {
-                sealed_seq: seq, ..
-            } = edit
+            if let Edit::Sealed { seq, .. } | Edit::Rollback { sealed_seq: seq, .. } = edit
                 && *seq > self.wal.appended_seq()
             {
                 return Err(StoreError::invalid(format!(
@@ -244,15 +235,10 @@ impl Journal {
     /// What the log files of `next` ask for: the fully sealed ones become free, and of the
     /// free ones those stay that the next rotations can use.
     fn retire(&self, next: &State) -> Vec<Edit> {
-        let sealed = next
-            .logs
-            .windows(2)
-            .take_while(|pair| pair[1].first_seq <= next.sealed_seq + 1);
+        let sealed =
+            next.logs.windows(2).take_while(|pair| pair[1].first_seq <= next.sealed_seq + 1);
         let freed: Vec<LogFile> = sealed.map(|pair| pair[0]).collect();
-        let mut edits: Vec<_> = freed
-            .iter()
-            .map(|log| Edit::FreeLog { id: log.id })
-            .collect();
+        let mut edits: Vec<_> = freed.iter().map(|log| Edit::FreeLog { id: log.id }).collect();
         let mut kept = 0;
         for log in next.free_logs.iter().chain(&freed) {
             kept += usize::from(log.len == self.geometry.log_file);
@@ -387,6 +373,5 @@ pub(super) fn check_geometry(geometry: &Geometry) -> Result<(), StoreError> {
 /// Opens the log file that takes new frames.
 pub(super) fn open_log(vfs: &dyn Vfs, log: &LogFile) -> Result<Arc<dyn VfsFile>, StoreError> {
     let name = FileName::Log(log.id).to_string();
-    vfs.open(&name, OpenMode::Write)
-        .map_err(|error| StoreError::io("open", &name, error))
+    vfs.open(&name, OpenMode::Write).map_err(|error| StoreError::io("open", &name, error))
 }

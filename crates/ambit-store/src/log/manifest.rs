@@ -93,10 +93,7 @@ pub(super) fn read_file(
     if end.last_seq < promised && !bugs.has(SeededBug::WrongTailRule) {
         return Err(damaged(
             end.offset,
-            format!(
-                "the frames end with {}, promised is {promised}",
-                end.last_seq
-            ),
+            format!("the frames end with {}, promised is {promised}", end.last_seq),
         ));
     }
     let (mut state, mut snapshot_end) = (None, 0);
@@ -114,16 +111,7 @@ pub(super) fn read_file(
     }
     let state = state.ok_or_else(|| damaged(0, "there is no snapshot".into()))?;
     let has_tail = chain.file_len() > end.offset;
-    Ok((
-        state,
-        Extent {
-            id,
-            last_seq: end.last_seq,
-            snapshot_end,
-            end: end.offset,
-            has_tail,
-        },
-    ))
+    Ok((state, Extent { id, last_seq: end.last_seq, snapshot_end, end: end.offset, has_tail }))
 }
 
 fn replay(state: &mut Option<State>, payload: &[u8]) -> Result<(), String> {
@@ -166,25 +154,13 @@ impl Manifest {
         payload.append(&mut state.encode());
         check_record(&payload)?;
         let name = FileName::Manifest(id);
-        let slot = Slot {
-            offset: 0,
-            seq,
-            epoch: id,
-        };
+        let slot = Slot { offset: 0, seq, epoch: id };
         let file = new_file::create(vfs, id, name, &mut |file| {
             let written = frame::write(file, slot, &payload);
-            written
-                .map(drop)
-                .map_err(|error| StoreError::io("write", &name.to_string(), error))
+            written.map(drop).map_err(|error| StoreError::io("write", &name.to_string(), error))
         })?;
         let end = frame_len(payload.len());
-        let extent = Extent {
-            id,
-            last_seq: seq,
-            snapshot_end: end,
-            end,
-            has_tail: false,
-        };
+        let extent = Extent { id, last_seq: seq, snapshot_end: end, end, has_tail: false };
         Ok(Self { file, extent })
     }
 
@@ -203,14 +179,8 @@ impl Manifest {
     /// Appends a record and makes it durable.
     pub fn append(&mut self, payload: &[u8], bugs: Bugs) -> Result<(), Failure> {
         check_record(payload)?;
-        let Extent {
-            id, last_seq, end, ..
-        } = self.extent;
-        let slot = Slot {
-            offset: end,
-            seq: last_seq + 1,
-            epoch: id,
-        };
+        let Extent { id, last_seq, end, .. } = self.extent;
+        let slot = Slot { offset: end, seq: last_seq + 1, epoch: id };
         let end = match frame::write(&*self.file, slot, payload) {
             Ok(end) => end,
             Err(error) => {
@@ -240,10 +210,7 @@ impl Manifest {
         };
         let zeros = &[0; ALIGN as usize][..written as usize];
         let gone = write_all_at(&*self.file, from, zeros).is_ok() && self.sync().is_ok();
-        Failure {
-            error,
-            in_doubt: !gone,
-        }
+        Failure { error, in_doubt: !gone }
     }
 }
 

@@ -74,14 +74,7 @@ mod tests {
 
     #[test]
     fn each_name_is_read_back_and_no_other_spelling_is() {
-        for id in [
-            0,
-            1,
-            0xab,
-            u64::from(u32::MAX),
-            u64::from(u32::MAX) + 1,
-            u64::MAX,
-        ] {
+        for id in [0, 1, 0xab, u64::from(u32::MAX), u64::from(u32::MAX) + 1, u64::MAX] {
             for name in [
                 FileName::Manifest(id),
                 FileName::Log(id),

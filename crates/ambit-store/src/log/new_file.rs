@@ -23,19 +23,13 @@ pub(super) struct Failure {
 impl Failure {
     /// A failure that leaves what is durable unknown.
     pub fn in_doubt(error: StoreError) -> Self {
-        Self {
-            error,
-            in_doubt: true,
-        }
+        Self { error, in_doubt: true }
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self {
-            error,
-            in_doubt: false,
-        }
+        Self { error, in_doubt: false }
     }
 }
 
@@ -46,11 +40,7 @@ pub(super) fn sync(file: &dyn VfsFile, name: FileName) -> Result<(), Failure> {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => {
-                return Err(Failure::in_doubt(StoreError::io(
-                    "sync",
-                    &name.to_string(),
-                    error,
-                )));
+                return Err(Failure::in_doubt(StoreError::io("sync", &name.to_string(), error)));
             }
         }
     }
@@ -94,13 +84,8 @@ pub(super) fn create(
         .map_err(|error| StoreError::io("create", &from.to_string(), error))?;
     fill(&*file).map_err(failed)?;
     sync(&*file, from)?;
-    vfs.rename(&from.to_string(), &name.to_string())
-        .map_err(|error| {
-            failed(StoreError::io(
-                "rename a temporary file to",
-                &name.to_string(),
-                error,
-            ))
-        })?;
+    vfs.rename(&from.to_string(), &name.to_string()).map_err(|error| {
+        failed(StoreError::io("rename a temporary file to", &name.to_string(), error))
+    })?;
     Ok(file)
 }

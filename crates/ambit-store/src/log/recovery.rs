@@ -196,14 +196,9 @@ impl Recovered {
     fn stretches(&self) -> impl Iterator<Item = (LogFile, u64, u64)> + '_ {
         let LogPosition { file, offset } = self.state.replay_from;
         let logs = &self.state.logs;
-        let start = logs
-            .iter()
-            .position(|log| log.id == file)
-            .unwrap_or(logs.len());
+        let start = logs.iter().position(|log| log.id == file).unwrap_or(logs.len());
         (start..logs.len()).map(move |index| {
-            let until = logs
-                .get(index + 1)
-                .map_or(u64::MAX - 1, |next| next.first_seq - 1);
+            let until = logs.get(index + 1).map_or(u64::MAX - 1, |next| next.first_seq - 1);
             (logs[index], if index == start { offset } else { 0 }, until)
         })
     }
@@ -235,10 +230,7 @@ impl Recovered {
                 false => chain.walk(offset, next, until)?,
             };
             self.last_seq = end.last_seq;
-            self.tail = LogPosition {
-                file: log.id,
-                offset: end.offset,
-            };
+            self.tail = LogPosition { file: log.id, offset: end.offset };
             self.dirty_until = end.dirty_until;
             if let (false, Some(flaw)) = (is_last, end.flaw) {
                 if self.bugs.has(SeededBug::WrongTailRule) {

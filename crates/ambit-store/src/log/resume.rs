@@ -72,12 +72,7 @@ impl Journal {
         let (present, next_file) = files(&*vfs)?;
         let mut journal = Self {
             next_file: next_file.max(state.next_file),
-            wal: Wal::new(
-                open_log(&*vfs, &log)?,
-                log,
-                recovered.tail.offset,
-                recovered.last_seq(),
-            ),
+            wal: Wal::new(open_log(&*vfs, &log)?, log, recovered.tail.offset, recovered.last_seq()),
             super_file: creation::open_super(&*vfs)?,
             manifest: Manifest::open(&*vfs, recovered.manifest)?,
             superblock: recovered.superblock,
@@ -107,12 +102,7 @@ impl Journal {
         let last = recovered.last_seq();
         if last >= first && last > recovered.superblock.log_seq {
             let id = self.allocate_file();
-            let copy = LogFile {
-                id,
-                epoch: self.state.next_epoch,
-                first_seq: first,
-                len: log.len,
-            };
+            let copy = LogFile { id, epoch: self.state.next_epoch, first_seq: first, len: log.len };
             match self.carry_over(recovered, log, (offset, copy)) {
                 Ok((file, end)) => {
                     self.wal = Wal::new(file, copy, end, last);
@@ -125,11 +115,7 @@ impl Journal {
             }
         }
         let file = open_log(&*self.vfs, &log)?;
-        wal::wipe(
-            &*file,
-            log.id,
-            (recovered.tail.offset, recovered.dirty_until),
-        )?;
+        wal::wipe(&*file, log.id, (recovered.tail.offset, recovered.dirty_until))?;
         new_file::sync(&*file, FileName::Log(log.id))?;
         Ok(Vec::new())
     }
@@ -149,13 +135,7 @@ impl Journal {
             grown.map_err(|error| StoreError::io("preallocate", &name.to_string(), error))?;
             let mut chain = recovered.chain(&log)?;
             let (name, epoch) = (name.to_string(), copy.epoch);
-            let mut out = FrameCopy {
-                file,
-                name,
-                epoch,
-                offset: 0,
-                buffer: Vec::new(),
-            };
+            let mut out = FrameCopy { file, name, epoch, offset: 0, buffer: Vec::new() };
             let mut offset = offset;
             for seq in copy.first_seq..=recovered.last_seq() {
                 offset = chain.copy_frame((offset, seq), &mut out)?;
@@ -173,11 +153,7 @@ impl Journal {
         let free = &self.state.free_logs;
         let surplus = (free.len() + 1).saturating_sub(FREE_LOGS);
         let mut edits = vec![Edit::OpenLog { log: copy }, Edit::FreeLog { id: log.id }];
-        edits.extend(
-            free.iter()
-                .take(surplus)
-                .map(|free| Edit::DropLog { id: free.id }),
-        );
+        edits.extend(free.iter().take(surplus).map(|free| Edit::DropLog { id: free.id }));
         edits
     }
 
@@ -218,10 +194,7 @@ impl Journal {
             .chain([FileName::Manifest(self.manifest.extent().id)])
             .collect();
         let mut removed = false;
-        for file in present
-            .iter()
-            .filter(|file| file.id().is_some() && !named.contains(file))
-        {
+        for file in present.iter().filter(|file| file.id().is_some() && !named.contains(file)) {
             let name = file.to_string();
             match self.vfs.unlink(&name) {
                 Ok(()) => removed = true,

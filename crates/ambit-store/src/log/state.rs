@@ -178,12 +178,7 @@ pub enum StateError {
 impl fmt::Display for StateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Limit {
-                what,
-                least,
-                most,
-                found,
-            } => {
+            Self::Limit { what, least, most, found } => {
                 write!(f, "{what} is {found}; allowed are {least} to {most}")
             }
             Self::Unknown { what, id } => write!(f, "there is no {what} with id {id}"),
@@ -222,10 +217,7 @@ impl State {
             next_epoch: after("log epoch", log.epoch)?,
             next_version: 0,
             sealed_seq: log.first_seq.saturating_sub(1),
-            replay_from: LogPosition {
-                file: log.id,
-                offset: 0,
-            },
+            replay_from: LogPosition { file: log.id, offset: 0 },
             logs: vec![log],
             free_logs: Vec::new(),
             tables: BTreeMap::new(),
@@ -237,10 +229,7 @@ impl State {
 
     /// The ids of all segments that a live table or a version names.
     pub fn segment_ids(&self) -> BTreeSet<u64> {
-        let of_versions = self
-            .versions
-            .values()
-            .flat_map(|version| version.tables.values());
+        let of_versions = self.versions.values().flat_map(|version| version.tables.values());
         (self.tables.values().chain(of_versions))
             .flat_map(|table| table.segments.iter().map(|segment| segment.id))
             .collect()
@@ -259,21 +248,13 @@ impl State {
         self.check_logs()?;
         self.check_position(self.sealed_seq, self.replay_from)?;
         self.check_tables(&self.tables)?;
-        within(
-            "number of versions",
-            0,
-            limits::MAX_VERSIONS,
-            self.versions.len(),
-        )?;
+        within("number of versions", 0, limits::MAX_VERSIONS, self.versions.len())?;
         let mut names = BTreeSet::new();
         for (id, version) in &self.versions {
             check_version_name(&version.name)?;
             below("version id", *id, self.next_version)?;
             if *id != version.id {
-                return Err(contradiction(format!(
-                    "version {} is filed as {id}",
-                    version.id
-                )));
+                return Err(contradiction(format!("version {} is filed as {id}", version.id)));
             }
             if !names.insert(version.name.as_str()) {
                 return Err(taken("version", &version.name));
@@ -323,17 +304,11 @@ impl State {
     ) -> Result<(), StateError> {
         let LogPosition { file, offset } = position;
         let Some(index) = self.logs.iter().position(|log| log.id == file) else {
-            return Err(StateError::Unknown {
-                what: "live log file",
-                id: file,
-            });
+            return Err(StateError::Unknown { what: "live log file", id: file });
         };
         let log = self.logs[index];
         let next = after("sealed frame", sealed)?;
-        let until = self
-            .logs
-            .get(index + 1)
-            .map_or(u64::MAX, |later| later.first_seq);
+        let until = self.logs.get(index + 1).map_or(u64::MAX, |later| later.first_seq);
         let fits = offset <= log.len
             && offset.is_multiple_of(frame::ALIGN)
             && (log.first_seq..=until).contains(&next)
@@ -371,34 +346,14 @@ impl State {
 
 /// Holds a table's name, schema and columns against the limits.
 pub(super) fn check_table(name: &str, schema: &[u8], columns: &[Column]) -> Result<(), StateError> {
-    within(
-        "table name length in bytes",
-        1,
-        limits::MAX_TABLE_NAME,
-        name.len(),
-    )?;
-    within(
-        "table schema length in bytes",
-        0,
-        limits::MAX_SCHEMA,
-        schema.len(),
-    )?;
+    within("table name length in bytes", 1, limits::MAX_TABLE_NAME, name.len())?;
+    within("table schema length in bytes", 0, limits::MAX_SCHEMA, schema.len())?;
     within("number of columns", 0, limits::MAX_COLUMNS, columns.len())?;
     let mut names = BTreeSet::new();
     for column in columns {
-        within(
-            "column name length in bytes",
-            1,
-            limits::MAX_TABLE_NAME,
-            column.name.len(),
-        )?;
+        within("column name length in bytes", 1, limits::MAX_TABLE_NAME, column.name.len())?;
         if let CellLayout::Fixed(stride) = column.layout {
-            within(
-                "column stride in bytes",
-                1,
-                limits::MAX_STRIDE,
-                stride as usize,
-            )?;
+            within("column stride in bytes", 1, limits::MAX_STRIDE, stride as usize)?;
         }
         if !names.insert(column.name.as_str()) {
             return Err(taken("column", &column.name));
@@ -409,22 +364,12 @@ pub(super) fn check_table(name: &str, schema: &[u8], columns: &[Column]) -> Resu
 
 /// Holds a segment against the limits.
 pub(super) fn check_segment(segment: &SegmentMeta) -> Result<(), StateError> {
-    within(
-        "rows of a segment",
-        0,
-        limits::MAX_SEGMENT_ROWS as usize,
-        segment.rows as usize,
-    )
+    within("rows of a segment", 0, limits::MAX_SEGMENT_ROWS as usize, segment.rows as usize)
 }
 
 /// Holds a version's name against the limits.
 pub(super) fn check_version_name(name: &str) -> Result<(), StateError> {
-    within(
-        "version name length in bytes",
-        1,
-        limits::MAX_VERSION_NAME,
-        name.len(),
-    )
+    within("version name length in bytes", 1, limits::MAX_VERSION_NAME, name.len())
 }
 
 /// Holds a log file's length against what its frames can say.
@@ -433,12 +378,7 @@ pub(super) fn check_log_len(len: u64) -> Result<(), StateError> {
         return Ok(());
     }
     let what = "log file length in bytes (a multiple of 4096)";
-    Err(StateError::Limit {
-        what,
-        least: MIN_LOG_FILE,
-        most: MAX_LOG_FILE,
-        found: len,
-    })
+    Err(StateError::Limit { what, least: MIN_LOG_FILE, most: MAX_LOG_FILE, found: len })
 }
 
 /// Is `found` inside `least..=most`?
@@ -452,32 +392,20 @@ pub(super) fn within(
         return Ok(());
     }
     let [least, most, found] = [least, most, found].map(|n| n as u64);
-    Err(StateError::Limit {
-        what,
-        least,
-        most,
-        found,
-    })
+    Err(StateError::Limit { what, least, most, found })
 }
 
 /// The id after `id`.
 pub(super) fn after(what: &'static str, id: u64) -> Result<u64, StateError> {
     let most = u64::MAX - 1;
-    id.checked_add(1).ok_or(StateError::Limit {
-        what,
-        least: 0,
-        most,
-        found: id,
-    })
+    id.checked_add(1).ok_or(StateError::Limit { what, least: 0, most, found: id })
 }
 
 fn below(what: &'static str, id: u64, next: u64) -> Result<(), StateError> {
     if id < next {
         return Ok(());
     }
-    Err(contradiction(format!(
-        "{what} {id} was never given out: the next one is {next}"
-    )))
+    Err(contradiction(format!("{what} {id} was never given out: the next one is {next}")))
 }
 
 pub(super) fn contradiction(what: String) -> StateError {
@@ -485,8 +413,5 @@ pub(super) fn contradiction(what: String) -> StateError {
 }
 
 pub(super) fn taken(what: &'static str, name: impl fmt::Display) -> StateError {
-    StateError::Taken {
-        what,
-        name: name.to_string(),
-    }
+    StateError::Taken { what, name: name.to_string() }
 }

@@ -60,10 +60,7 @@ impl std::fmt::Display for Flaw {
         match self {
             Self::Foreign => f.write_str("it does not begin like a superblock"),
             Self::Checksum { stored, computed } => {
-                write!(
-                    f,
-                    "its checksum is {stored:08x}, its bytes have {computed:08x}"
-                )
+                write!(f, "its checksum is {stored:08x}, its bytes have {computed:08x}")
             }
             Self::Newer { version, features } => write!(
                 f,
@@ -158,9 +155,7 @@ pub(super) fn read(vfs: &dyn Vfs) -> Result<Option<Superblock>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::io("open", &name, error)),
     };
-    let len = file
-        .len()
-        .map_err(|error| StoreError::io("measure", &name, error))?;
+    let len = file.len().map_err(|error| StoreError::io("measure", &name, error))?;
     if len != FILE_LEN as u64 {
         return Err(StoreError::corrupt(
             &name,
@@ -202,11 +197,7 @@ fn choose(name: &str, bytes: &[u8]) -> Result<Superblock, StoreError> {
                 zero.store_id, one.store_id
             ),
         )),
-        (Ok(zero), Ok(one)) => Ok(if zero.generation > one.generation {
-            zero
-        } else {
-            one
-        }),
+        (Ok(zero), Ok(one)) => Ok(if zero.generation > one.generation { zero } else { one }),
         (Ok(whole), Err(_)) | (Err(_), Ok(whole)) => Ok(whole),
         (Err(zero), Err(one)) => Err(StoreError::corrupt(
             name,

@@ -39,21 +39,12 @@ pub(super) enum Reopened {
 impl Wal {
     /// Goes on in `file` at byte `end`, behind frame `last_seq`, which is durable.
     pub fn new(file: Arc<dyn VfsFile>, log: LogFile, end: u64, last_seq: u64) -> Self {
-        Self {
-            file,
-            log,
-            end,
-            appended_seq: last_seq,
-            durable_seq: last_seq,
-        }
+        Self { file, log, end, appended_seq: last_seq, durable_seq: last_seq }
     }
 
     /// Where the next frame goes, if it fits.
     pub fn position(&self) -> LogPosition {
-        LogPosition {
-            file: self.log.id,
-            offset: self.end,
-        }
+        LogPosition { file: self.log.id, offset: self.end }
     }
 
     /// Number of the last frame written.
@@ -74,11 +65,7 @@ impl Wal {
     /// Writes a frame that [`Wal::fits`]; durable after [`Wal::sync`].
     pub fn append(&mut self, payload: &[u8]) -> Result<u64, Failure> {
         let seq = self.appended_seq + 1;
-        let slot = Slot {
-            offset: self.end,
-            seq,
-            epoch: self.log.epoch,
-        };
+        let slot = Slot { offset: self.end, seq, epoch: self.log.epoch };
         self.end = frame::write(&*self.file, slot, payload).map_err(|error| {
             let name = FileName::Log(self.log.id).to_string();
             Failure::in_doubt(StoreError::io("append to", &name, error))
@@ -115,14 +102,8 @@ pub(super) fn reopen(vfs: &dyn Vfs, log: &LogFile) -> Result<Reopened, StoreErro
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Reopened::Unusable),
         Err(error) => return Err(StoreError::io("open", &name, error)),
     };
-    let len = file
-        .len()
-        .map_err(|error| StoreError::io("measure", &name, error))?;
-    Ok(if len == log.len {
-        Reopened::Whole(file)
-    } else {
-        Reopened::Unusable
-    })
+    let len = file.len().map_err(|error| StoreError::io("measure", &name, error))?;
+    Ok(if len == log.len { Reopened::Whole(file) } else { Reopened::Unusable })
 }
 
 /// Zeros the bytes `from..until` of a log file: the remains of a frame that was in flight.

@@ -51,10 +51,8 @@ impl Lanes for Eight {
     unsafe fn sum(self) -> f32 {
         // SAFETY: the caller vouches for AVX.
         unsafe {
-            let half = _mm_add_ps(
-                _mm256_castps256_ps128(self.0),
-                _mm256_extractf128_ps::<1>(self.0),
-            );
+            let half =
+                _mm_add_ps(_mm256_castps256_ps128(self.0), _mm256_extractf128_ps::<1>(self.0));
             let pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
             _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps::<1>(pair, pair)))
         }
@@ -66,10 +64,8 @@ impl Lanes for Eight {
         // SAFETY: the caller vouches for AVX; the store fills `out`, 4 floats.
         unsafe {
             let halves = _mm256_hadd_ps(_mm256_hadd_ps(a.0, b.0), _mm256_hadd_ps(c.0, d.0));
-            let sums = _mm_add_ps(
-                _mm256_castps256_ps128(halves),
-                _mm256_extractf128_ps::<1>(halves),
-            );
+            let sums =
+                _mm_add_ps(_mm256_castps256_ps128(halves), _mm256_extractf128_ps::<1>(halves));
             let mut out = [0.0; 4];
             _mm_storeu_ps(out.as_mut_ptr(), sums);
             out

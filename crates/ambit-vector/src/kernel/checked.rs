@@ -60,11 +60,7 @@ pub struct Cut {
 
 impl Cut {
     /// The cut that every row reaches.
-    pub const NONE: Self = Self {
-        sign: 1.0,
-        slope: 0.0,
-        offset: f32::NEG_INFINITY,
-    };
+    pub const NONE: Self = Self { sign: 1.0, slope: 0.0, offset: f32::NEG_INFINITY };
 
     /// Whether a row with this f32 score and norm is not skipped.
     #[inline(always)]

@@ -187,10 +187,7 @@ pub(super) unsafe fn score_block<L: Lanes, T: Term, const Q: usize, const R: usi
 /// # Safety
 ///
 /// As [`score_block`], with `end` <= m and `row + R` <= n.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "raw parts of three matrices, inlined away"
-)]
+#[expect(clippy::too_many_arguments, reason = "raw parts of three matrices, inlined away")]
 #[inline(always)]
 unsafe fn score_strip<L: Lanes, T: Term, const Q: usize, const R: usize>(
     queries: *const f32,

@@ -174,9 +174,7 @@ pub fn kernels() -> Kernels {
     static CHOSEN: OnceLock<Kernels> = OnceLock::new();
     *CHOSEN.get_or_init(|| {
         let best = compiled().find(|functions| (functions.detected)());
-        Kernels {
-            functions: best.unwrap_or(&super::portable::PORTABLE),
-        }
+        Kernels { functions: best.unwrap_or(&super::portable::PORTABLE) }
     })
 }
 
@@ -193,9 +191,7 @@ pub struct Kernels {
 
 impl std::fmt::Debug for Kernels {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Kernels")
-            .field(&self.functions.name)
-            .finish()
+        f.debug_tuple("Kernels").field(&self.functions.name).finish()
     }
 }
 
@@ -364,11 +360,7 @@ impl Kernels {
     /// order of the sum is not specified.
     pub fn read(&self, buffer: &[f32], streams: usize) -> f32 {
         let [one, ..] = self.functions.read;
-        let offered = self
-            .functions
-            .read
-            .into_iter()
-            .find(|(offered, _)| *offered == streams);
+        let offered = self.functions.read.into_iter().find(|(offered, _)| *offered == streams);
         let (_, read) = offered.unwrap_or(one);
         // SAFETY: the instruction set was detected; `buffer` has `buffer.len()` floats.
         unsafe { read(buffer.as_ptr(), buffer.len()) }
@@ -378,19 +370,11 @@ impl Kernels {
 /// Rows of `dim` floats in `rows`.
 fn count(rows: &[f32], dim: usize) -> usize {
     assert!(dim > 0, "rows of dimension 0");
-    assert_eq!(
-        rows.len() % dim,
-        0,
-        "not a whole number of rows of dimension {dim}"
-    );
+    assert_eq!(rows.len() % dim, 0, "not a whole number of rows of dimension {dim}");
     rows.len() / dim
 }
 
 fn check_block(m: usize, dim: usize, rows: &[f32], n: usize, out: usize) {
-    assert_eq!(
-        n.checked_mul(dim),
-        Some(rows.len()),
-        "rows are not {n} x {dim}"
-    );
+    assert_eq!(n.checked_mul(dim), Some(rows.len()), "rows are not {n} x {dim}");
     assert_eq!(m.checked_mul(n), Some(out), "scores are not {m} x {n}");
 }

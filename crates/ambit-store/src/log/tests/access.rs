@@ -31,10 +31,7 @@ impl Vfs for Busy {
         self.turn();
         assert_eq!(mode, OpenMode::Read, "recovery only reads");
         let inner = self.inner.open(name, mode)?;
-        Ok(Arc::new(BusyFile {
-            inner,
-            fs: self.clone(),
-        }))
+        Ok(Arc::new(BusyFile { inner, fs: self.clone() }))
     }
     fn rename(&self, _: &str, _: &str) -> io::Result<()> {
         unreachable!("recovery only reads")
@@ -85,13 +82,7 @@ fn a_reader_beside_a_writer_sees_everything_that_was_acknowledged_before_it_bega
     let mut outdated = 0;
     for seed in 0..300 {
         let sim = SimFs::new();
-        let (journal, model) = (
-            create(&sim),
-            Model {
-                exists: true,
-                ..Model::default()
-            },
-        );
+        let (journal, model) = (create(&sim), Model { exists: true, ..Model::default() });
         let shared = Arc::new(Mutex::new((journal, model, Draw(seed), 0u64)));
         let act = {
             let shared = Arc::clone(&shared);
@@ -119,10 +110,7 @@ fn a_reader_beside_a_writer_sees_everything_that_was_acknowledged_before_it_bega
         });
         let found = recover(&busy, &Geometry::SMALL, Bugs::NONE)
             .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        assert!(
-            found.last_seq() >= before.frames.len() as u64,
-            "seed {seed}"
-        );
+        assert!(found.last_seq() >= before.frames.len() as u64, "seed {seed}");
         turns.store(seed % 40, Ordering::Relaxed);
         let replayed = frames(&found);
         let after = shared.lock().unwrap().1.clone();
@@ -149,9 +137,7 @@ fn going_on_from_an_outdated_recovery_is_refused() {
     assert!(!found.is_outdated().unwrap());
     journal.commit(&[table(0, "a")]).unwrap();
     assert!(found.is_outdated().unwrap());
-    let refused = Journal::resume(vfs(&sim), Geometry::SMALL, &found, Bugs::NONE)
-        .err()
-        .unwrap();
+    let refused = Journal::resume(vfs(&sim), Geometry::SMALL, &found, Bugs::NONE).err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
 }
 
@@ -159,15 +145,9 @@ fn going_on_from_an_outdated_recovery_is_refused() {
 fn recovery_changes_no_byte() {
     let sim = SimFs::new();
     let (mut model, mut draw) = (Model::default(), Draw(5));
-    model
-        .run(&vfs(&sim), (60, &mut draw), Bugs::NONE)
-        .unwrap()
-        .unwrap();
+    model.run(&vfs(&sim), (60, &mut draw), Bugs::NONE).unwrap().unwrap();
     let bytes = |sim: &SimFs| {
-        sim.files()
-            .into_iter()
-            .map(|(name, _)| (sim.peek(&name), name))
-            .collect::<Vec<_>>()
+        sim.files().into_iter().map(|(name, _)| (sim.peek(&name), name)).collect::<Vec<_>>()
     };
     let before = bytes(&sim);
     frames(&recovered(&sim).unwrap()).unwrap();

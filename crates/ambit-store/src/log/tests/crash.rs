@@ -74,9 +74,7 @@ fn cut_at(seed: u64, call: u64, bugs: Bugs) -> Result<u64, String> {
                 .map_err(|error| format!("{crash:?}: cannot go on: {error}"))?;
         }
         let image = image.crash(Crash::LoseUnsynced);
-        model
-            .check(&vfs(&image), bugs)
-            .map_err(|wrong| format!("{crash:?}, later: {wrong}"))?;
+        model.check(&vfs(&image), bugs).map_err(|wrong| format!("{crash:?}, later: {wrong}"))?;
         images += 1;
     }
     Ok(images)
@@ -100,18 +98,9 @@ fn no_file_is_left_that_the_state_does_not_name() {
         let journal = model.open(&vfs(&image), Bugs::NONE).unwrap().unwrap();
         let state = journal.state();
         let logs = state.logs.len() + state.free_logs.len();
-        let of = |kind: &str| {
-            image
-                .files()
-                .iter()
-                .filter(|(name, _)| name.starts_with(kind))
-                .count()
-        };
-        assert_eq!(
-            (of("log-"), of("manifest-"), of("tmp-")),
-            (logs, 1, 0),
-            "seed {seed}"
-        );
+        let of =
+            |kind: &str| image.files().iter().filter(|(name, _)| name.starts_with(kind)).count();
+        assert_eq!((of("log-"), of("manifest-"), of("tmp-")), (logs, 1, 0), "seed {seed}");
         assert!(state.free_logs.len() <= 2);
     }
 }

@@ -12,13 +12,7 @@ fn closed(frames: usize) -> SimFs {
     for index in 0..frames {
         write(&mut journal, &vec![index as u8 + 1; 40 + 90 * index]);
     }
-    journal
-        .commit(&[Edit::CreateVersion {
-            id: 0,
-            name: "v".into(),
-            created_micros: 5,
-        }])
-        .unwrap();
+    journal.commit(&[Edit::CreateVersion { id: 0, name: "v".into(), created_micros: 5 }]).unwrap();
     journal.close().unwrap();
     sim
 }
@@ -54,11 +48,7 @@ fn every_flipped_bit_is_found_or_changes_nothing() {
         let mut found = 0;
         for at in 0..len {
             // Each bit of the manifest and of frames; one of each byte elsewhere.
-            let bits = if kind == "SUPER" || at > 2500 {
-                at % 8..at % 8 + 1
-            } else {
-                0..8
-            };
+            let bits = if kind == "SUPER" || at > 2500 { at % 8..at % 8 + 1 } else { 0..8 };
             for bit in bits {
                 let image = spoil(&sim, &name, |bytes| bytes[at] ^= 1 << bit);
                 found += found_or_harmless(&image, &right, &format!("{name} byte {at} bit {bit}"));
@@ -79,10 +69,7 @@ fn every_cut_and_every_extension_is_found_or_changes_nothing() {
         let len = sim.peek(&name).unwrap().len();
         for to in 0..len {
             let image = spoil(&sim, &name, |bytes| bytes.truncate(to));
-            assert_eq!(
-                found_or_harmless(&image, &right, &format!("{name} cut to {to}")),
-                1
-            );
+            assert_eq!(found_or_harmless(&image, &right, &format!("{name} cut to {to}")), 1);
         }
         for more in [1, 64, 4096] {
             for value in [0, 0xff] {
@@ -93,11 +80,7 @@ fn every_cut_and_every_extension_is_found_or_changes_nothing() {
         sim.fork().plant(&name, None);
         let image = sim.fork();
         image.plant(&name, None);
-        assert_eq!(
-            answer(&image).unwrap_err().kind(),
-            ErrorKind::Corrupt,
-            "{name} lost"
-        );
+        assert_eq!(answer(&image).unwrap_err().kind(), ErrorKind::Corrupt, "{name} lost");
     }
 }
 
@@ -129,11 +112,7 @@ fn blocks_that_are_swapped_zeroed_or_of_an_older_time_are_found() {
         let name = only(&sim, kind);
         let image = sim.fork();
         image.plant(&name, Some(&older.peek(&name).unwrap()));
-        assert_eq!(
-            found_or_harmless(&image, &right, "an older file"),
-            1,
-            "{name}"
-        );
+        assert_eq!(found_or_harmless(&image, &right, "an older file"), 1, "{name}");
     }
 }
 
@@ -166,11 +145,7 @@ fn a_damaged_frame_before_a_whole_one_is_no_torn_tail() {
         assert!(error.to_string().contains("no torn tail"), "{error}");
     }
     let image = spoil(&sim, &name, |bytes| bytes[4 * 192 + 50] ^= 1);
-    assert_eq!(
-        answer(&image).unwrap().1.len(),
-        4,
-        "the last one may have been in flight"
-    );
+    assert_eq!(answer(&image).unwrap().1.len(), 4, "the last one may have been in flight");
 }
 
 #[test]
@@ -193,17 +168,13 @@ fn one_lost_superblock_changes_nothing_and_is_written_again() {
     let sim = closed(3);
     let right = answer(&sim).unwrap();
     for slot in 0..2 {
-        let image = spoil(&sim, "SUPER", |bytes| {
-            bytes[slot * SLOT..][..SLOT].fill(0xee)
-        });
+        let image = spoil(&sim, "SUPER", |bytes| bytes[slot * SLOT..][..SLOT].fill(0xee));
         assert_eq!(answer(&image).unwrap(), right);
         drop(reopen(&image));
         // Going on may move the log; what was written is the same.
         let asked = |answer: &Answer| (Asked::of(&answer.0), answer.1.clone());
         for other in 0..2 {
-            let again = spoil(&image, "SUPER", |bytes| {
-                bytes[other * SLOT..][..SLOT].fill(0)
-            });
+            let again = spoil(&image, "SUPER", |bytes| bytes[other * SLOT..][..SLOT].fill(0));
             assert_eq!(asked(&answer(&again).unwrap()), asked(&right));
         }
     }
@@ -237,10 +208,7 @@ fn a_newer_format_and_unknown_features_are_refused_by_name() {
             assert_eq!(error.kind(), ErrorKind::NewerFormat);
             let text = error.to_string();
             assert!(text.contains(&format!("version {version} ")), "{text}");
-            assert!(
-                text.contains(&format!("up to version {FORMAT_VERSION}")),
-                "{text}"
-            );
+            assert!(text.contains(&format!("up to version {FORMAT_VERSION}")), "{text}");
         }
     }
 }
@@ -251,9 +219,7 @@ fn a_store_that_lost_its_superblocks_is_not_taken_for_an_empty_directory() {
     sim.plant("SUPER", None);
     let error = answer(&sim).unwrap_err();
     assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains("SUPER is missing"));
-    let refused = Journal::create(vfs(&sim), Geometry::SMALL, 1, Bugs::NONE)
-        .err()
-        .unwrap();
+    let refused = Journal::create(vfs(&sim), Geometry::SMALL, 1, Bugs::NONE).err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::Corrupt);
     let segment = SimFs::new();
     segment.plant("segment-00000003", Some(b"x"));

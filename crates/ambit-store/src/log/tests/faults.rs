@@ -22,10 +22,7 @@ fn fail_at(seed: u64, call: u64, fault: Fault, mode: FaultMode) -> bool {
     }
     let struck = faulty.struck() > 0;
     let harmless = matches!(fault, Fault::ShortRead | Fault::ShortWrite | Fault::Eintr);
-    assert!(
-        !harmless || failures == 0,
-        "{context}: a call was not repeated"
-    );
+    assert!(!harmless || failures == 0, "{context}: a call was not repeated");
     faulty.disarm();
     for crash in [Crash::Process, Crash::LoseUnsynced, Crash::Power(call)] {
         let (image, mut model) = (sim.crash(crash), model.clone());
@@ -75,11 +72,7 @@ fn a_failed_sync_poisons_until_the_store_is_opened_again() {
     faulty.arm(0, Fault::Eio, FaultMode::Once);
     assert_eq!(journal.sync().unwrap_err().kind(), ErrorKind::Io);
     assert!(journal.poisoned());
-    let version = Edit::CreateVersion {
-        id: 0,
-        name: "v".into(),
-        created_micros: 0,
-    };
+    let version = Edit::CreateVersion { id: 0, name: "v".into(), created_micros: 0 };
     for refused in [
         journal.append(b"more").unwrap_err(),
         journal.commit(&[version]).unwrap_err(),
@@ -87,10 +80,7 @@ fn a_failed_sync_poisons_until_the_store_is_opened_again() {
         journal.close().unwrap_err(),
     ] {
         assert_eq!(refused.kind(), ErrorKind::Poisoned);
-        assert!(
-            refused.to_string().contains("reopen the store"),
-            "{refused}"
-        );
+        assert!(refused.to_string().contains("reopen the store"), "{refused}");
     }
     assert_eq!(journal.durable_seq(), 1);
     // The kernel keeps the frame in memory and will not write it any more: it is read, moved
@@ -99,10 +89,7 @@ fn a_failed_sync_poisons_until_the_store_is_opened_again() {
     assert_eq!(write(&mut journal, b"after"), 3);
     let image = sim.crash(Crash::LoseUnsynced);
     let kept = frames(&recovered(&image).unwrap()).unwrap();
-    assert_eq!(
-        kept.into_values().collect::<Vec<_>>(),
-        [&b"kept"[..], b"in doubt", b"after"]
-    );
+    assert_eq!(kept.into_values().collect::<Vec<_>>(), [&b"kept"[..], b"in doubt", b"after"]);
 }
 
 #[test]
@@ -115,19 +102,12 @@ fn a_full_disk_refuses_new_files_and_leaves_the_journal_usable() {
     write(&mut journal, &[1; 8000]);
     faulty.arm(0, Fault::Enospc, FaultMode::Sticky);
     let refused = journal.append(&[2; 8000]).unwrap_err();
-    assert_eq!(
-        refused.io_error().unwrap().kind(),
-        std::io::ErrorKind::StorageFull
-    );
+    assert_eq!(refused.io_error().unwrap().kind(), std::io::ErrorKind::StorageFull);
     assert!(!journal.poisoned());
     faulty.disarm();
     assert_eq!(write(&mut journal, &[2; 8000]), 2);
     assert_eq!(frames(&recovered(&sim).unwrap()).unwrap().len(), 2);
-    let temporary = sim
-        .files()
-        .iter()
-        .filter(|(name, _)| name.starts_with("tmp-"))
-        .count();
+    let temporary = sim.files().iter().filter(|(name, _)| name.starts_with("tmp-")).count();
     assert_eq!(temporary, 0);
 }
 

@@ -19,11 +19,7 @@ fn frames_come_back_in_order_after_reopening() {
         let found = recovered(&sim).unwrap();
         let frames = frames(&found).unwrap();
         assert_eq!((frames.len(), found.last_seq()), (40, 40));
-        assert!(
-            frames
-                .iter()
-                .all(|(seq, p)| p == &vec![*seq as u8 - 1; 30 * (*seq as usize - 1)])
-        );
+        assert!(frames.iter().all(|(seq, p)| p == &vec![*seq as u8 - 1; 30 * (*seq as usize - 1)]));
         drop(reopen(&sim));
     }
 }
@@ -32,17 +28,11 @@ fn frames_come_back_in_order_after_reopening() {
 fn a_second_frame_waits_for_the_sync_of_the_first() {
     let mut journal = create(&SimFs::new());
     journal.append(b"one").unwrap();
-    assert_eq!(
-        journal.append(b"two").unwrap_err().kind(),
-        ErrorKind::Invalid
-    );
+    assert_eq!(journal.append(b"two").unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!(journal.durable_seq(), 0);
     journal.sync().unwrap();
     journal.sync().unwrap();
-    assert_eq!(
-        (journal.durable_seq(), journal.append(b"two").unwrap()),
-        (1, 2)
-    );
+    assert_eq!((journal.durable_seq(), journal.append(b"two").unwrap()), (1, 2));
 }
 
 #[test]
@@ -56,17 +46,10 @@ fn sealed_logs_are_written_again_and_at_most_two_wait() {
         journal.commit(&[seal(&journal)]).unwrap();
         assert_eq!(journal.state().logs.len(), 1);
         assert!(journal.state().free_logs.len() <= 2);
-        let logs = sim
-            .files()
-            .iter()
-            .filter(|(name, _)| name.starts_with("log-"))
-            .count();
+        let logs = sim.files().iter().filter(|(name, _)| name.starts_with("log-")).count();
         assert_eq!(logs, 1 + journal.state().free_logs.len());
     }
-    assert!(
-        journal.state().next_file < 30,
-        "files are written again, not made anew"
-    );
+    assert!(journal.state().next_file < 30, "files are written again, not made anew");
     assert_eq!(frames(&recovered(&sim).unwrap()).unwrap().len(), 0);
 }
 
@@ -88,10 +71,7 @@ fn a_recycled_log_never_replays_what_it_held_before() {
     let current = format!("log-{:08x}", journal.position().file);
     let bytes = sim.peek(&current).unwrap();
     let behind = &bytes[journal.position().offset as usize..];
-    assert!(
-        behind.starts_with(&MAGIC.to_le_bytes()),
-        "the test wants an old frame there"
-    );
+    assert!(behind.starts_with(&MAGIC.to_le_bytes()), "the test wants an old frame there");
 }
 
 #[test]
@@ -123,15 +103,10 @@ fn the_manifest_is_begun_anew_when_it_is_long_and_the_old_one_goes() {
     let mut journal = create(&sim);
     let first = only(&sim, "manifest");
     for id in 0..80 {
-        journal
-            .commit(&[table(id, &format!("table {id}"))])
-            .unwrap();
+        journal.commit(&[table(id, &format!("table {id}"))]).unwrap();
     }
-    let manifests: Vec<_> = sim
-        .files()
-        .into_iter()
-        .filter(|(name, _)| name.starts_with("manifest"))
-        .collect();
+    let manifests: Vec<_> =
+        sim.files().into_iter().filter(|(name, _)| name.starts_with("manifest")).collect();
     assert!(manifests.len() == 1 && manifests[0].0 != first);
     assert_eq!(recovered(&sim).unwrap().state(), journal.state());
 }
@@ -142,23 +117,11 @@ fn a_refused_commit_changes_nothing() {
     let mut journal = create(&sim);
     journal.commit(&[table(0, "a")]).unwrap();
     let (before, files) = (journal.state().clone(), sim.files());
-    for edits in [
-        vec![table(1, "b"), table(1, "c")],
-        vec![Edit::DropVersion { id: 0 }],
-    ] {
-        assert_eq!(
-            journal.commit(&edits).unwrap_err().kind(),
-            ErrorKind::Invalid
-        );
+    for edits in [vec![table(1, "b"), table(1, "c")], vec![Edit::DropVersion { id: 0 }]] {
+        assert_eq!(journal.commit(&edits).unwrap_err().kind(), ErrorKind::Invalid);
     }
-    let unwritten = Edit::Sealed {
-        seq: 1,
-        replay_from: journal.position(),
-    };
-    assert_eq!(
-        journal.commit(&[unwritten]).unwrap_err().kind(),
-        ErrorKind::Invalid
-    );
+    let unwritten = Edit::Sealed { seq: 1, replay_from: journal.position() };
+    assert_eq!(journal.commit(&[unwritten]).unwrap_err().kind(), ErrorKind::Invalid);
     assert_eq!((journal.state(), sim.files()), (&before, files));
     assert!(!journal.poisoned());
 }
@@ -174,20 +137,14 @@ fn ids_are_above_every_file_in_the_directory() {
     assert!(journal.allocate_file() > 0x1ff);
     let names: Vec<_> = sim.files().into_iter().map(|(name, _)| name).collect();
     assert!(names.contains(&"my-000fffff".to_owned()));
-    assert!(
-        !names
-            .iter()
-            .any(|name| name.starts_with("segment") || name.starts_with("tmp"))
-    );
+    assert!(!names.iter().any(|name| name.starts_with("segment") || name.starts_with("tmp")));
 }
 
 #[test]
 fn a_second_creation_is_refused() {
     let sim = SimFs::new();
     drop(create(&sim));
-    let again = Journal::create(vfs(&sim), Geometry::SMALL, 5, Bugs::NONE)
-        .err()
-        .unwrap();
+    let again = Journal::create(vfs(&sim), Geometry::SMALL, 5, Bugs::NONE).err().unwrap();
     assert_eq!(again.kind(), ErrorKind::Invalid);
 }
 
@@ -200,32 +157,18 @@ fn a_store_goes_on_under_another_geometry() {
     }
     drop(journal);
     for (log_file, payload) in [(64 << 10, 60_000), (4 << 10, 4000), (8 << 10, 8000)] {
-        let geometry = Geometry {
-            log_file,
-            ..Geometry::SMALL
-        };
+        let geometry = Geometry { log_file, ..Geometry::SMALL };
         let found = recovered(&sim).unwrap();
         let mut journal = Journal::resume(vfs(&sim), geometry, &found, Bugs::NONE).unwrap();
         for _ in 0..3 {
             write(&mut journal, &vec![2; payload]);
         }
         journal.commit(&[seal(&journal)]).unwrap();
-        assert!(
-            journal
-                .state()
-                .free_logs
-                .iter()
-                .all(|log| log.len == log_file)
-        );
+        assert!(journal.state().free_logs.iter().all(|log| log.len == log_file));
     }
-    let odd = Geometry {
-        log_file: 5000,
-        ..Geometry::SMALL
-    };
+    let odd = Geometry { log_file: 5000, ..Geometry::SMALL };
     let found = recovered(&sim).unwrap();
-    let refused = Journal::resume(vfs(&sim), odd, &found, Bugs::NONE)
-        .err()
-        .unwrap();
+    let refused = Journal::resume(vfs(&sim), odd, &found, Bugs::NONE).err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
 }
 
@@ -239,11 +182,7 @@ fn replaying_is_charged_and_a_refusal_is_an_error() {
         let budget = Budget::new(Bytes::new(limit));
         let replayed = found.replay(&budget.account("r", Priority::Write), &mut |_, _| Ok(()));
         assert_eq!(replayed.is_ok(), fits);
-        assert!(
-            replayed
-                .err()
-                .is_none_or(|error| error.kind() == ErrorKind::OverBudget)
-        );
+        assert!(replayed.err().is_none_or(|error| error.kind() == ErrorKind::OverBudget));
         assert_eq!(budget.used(), Bytes::ZERO);
     }
 }
@@ -292,10 +231,6 @@ fn opening_again_and_again_after_kills_keeps_the_number_of_files() {
         drop(journal);
         journal = reopen(&sim);
     }
-    let logs = sim
-        .files()
-        .iter()
-        .filter(|(name, _)| name.starts_with("log-"))
-        .count();
+    let logs = sim.files().iter().filter(|(name, _)| name.starts_with("log-")).count();
     assert_eq!((logs, journal.durable_seq()), (3, 30));
 }

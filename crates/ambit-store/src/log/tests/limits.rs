@@ -21,12 +21,7 @@ fn hold(limit: usize, edit: impl Fn(usize) -> Edit, start: &State) {
 }
 
 fn create(name: usize, schema: usize, columns: Vec<Column>) -> Edit {
-    Edit::CreateTable {
-        id: TableId(0),
-        name: "n".repeat(name),
-        schema: vec![7; schema],
-        columns,
-    }
+    Edit::CreateTable { id: TableId(0), name: "n".repeat(name), schema: vec![7; schema], columns }
 }
 
 #[test]
@@ -34,11 +29,7 @@ fn names_schemas_and_columns_are_held_to_their_limits() {
     let start = initial();
     hold(MAX_TABLE_NAME, |len| create(len, 0, vec![]), &start);
     hold(MAX_SCHEMA, |len| create(1, len, vec![]), &start);
-    let columns = |n: usize| {
-        (0..n)
-            .map(|i| column(&format!("c{i}"), CellLayout::Var))
-            .collect()
-    };
+    let columns = |n: usize| (0..n).map(|i| column(&format!("c{i}"), CellLayout::Var)).collect();
     hold(MAX_COLUMNS, |n| create(1, 0, columns(n)), &start);
     hold(
         MAX_TABLE_NAME,
@@ -54,11 +45,8 @@ fn names_schemas_and_columns_are_held_to_their_limits() {
     ] {
         assert!(start.clone().apply(&empty).is_err());
     }
-    let version = |len: usize| Edit::CreateVersion {
-        id: 0,
-        name: "v".repeat(len),
-        created_micros: 0,
-    };
+    let version =
+        |len: usize| Edit::CreateVersion { id: 0, name: "v".repeat(len), created_micros: 0 };
     hold(MAX_VERSION_NAME, version, &start);
     assert!(start.clone().apply(&version(0)).is_err());
 }
@@ -69,10 +57,7 @@ fn the_rows_of_a_segment_are_held_to_their_limit() {
     start.apply(&table(0, "a")).unwrap();
     let add = |rows: usize| Edit::AddSegment {
         table: TableId(0),
-        segment: SegmentMeta {
-            rows: rows as u32,
-            ..segment(9)
-        },
+        segment: SegmentMeta { rows: rows as u32, ..segment(9) },
     };
     hold(MAX_SEGMENT_ROWS as usize, add, &start);
 }
@@ -84,12 +69,7 @@ fn the_number_of_tables_is_held_to_its_limit() {
     for id in 0..MAX_TABLES as u32 - 1 {
         let (name, empty) = (
             format!("t{id}"),
-            Table {
-                name: String::new(),
-                schema: vec![],
-                columns: vec![],
-                segments: vec![],
-            },
+            Table { name: String::new(), schema: vec![], columns: vec![], segments: vec![] },
         );
         state.tables.insert(TableId(id), Table { name, ..empty });
         state.next_table = id + 1;
@@ -98,26 +78,15 @@ fn the_number_of_tables_is_held_to_its_limit() {
     let next = |state: &State| table(state.next_table, &format!("t{}", state.next_table));
     state.apply(&next(&state)).unwrap();
     assert_eq!((state.tables.len(), state.check()), (MAX_TABLES, Ok(())));
-    assert!(matches!(
-        state.apply(&next(&state)),
-        Err(StateError::Limit { .. })
-    ));
+    assert!(matches!(state.apply(&next(&state)), Err(StateError::Limit { .. })));
     assert_eq!(State::decode(&state.encode()).unwrap(), state);
     let mut over = state.clone();
     over.next_table += 1;
     over.tables.insert(
         TableId(state.next_table),
-        Table {
-            name: "one more".into(),
-            schema: vec![],
-            columns: vec![],
-            segments: vec![],
-        },
+        Table { name: "one more".into(), schema: vec![], columns: vec![], segments: vec![] },
     );
-    assert!(matches!(
-        State::decode(&over.encode()),
-        Err(StateError::Limit { .. })
-    ));
+    assert!(matches!(State::decode(&over.encode()), Err(StateError::Limit { .. })));
 }
 
 #[test]
@@ -125,19 +94,12 @@ fn the_number_of_versions_is_held_to_its_limit() {
     let mut state = initial();
     let next = |state: &State| {
         let id = state.next_version;
-        Edit::CreateVersion {
-            id,
-            name: format!("v{id}"),
-            created_micros: 0,
-        }
+        Edit::CreateVersion { id, name: format!("v{id}"), created_micros: 0 }
     };
     for _ in 0..MAX_VERSIONS {
         state.apply(&next(&state)).unwrap();
     }
-    assert!(matches!(
-        state.apply(&next(&state)),
-        Err(StateError::Limit { .. })
-    ));
+    assert!(matches!(state.apply(&next(&state)), Err(StateError::Limit { .. })));
     assert_eq!(State::decode(&state.encode()).unwrap(), state);
     state.apply(&Edit::DropVersion { id: 7 }).unwrap();
     state.apply(&next(&state)).unwrap();
@@ -145,15 +107,7 @@ fn the_number_of_versions_is_held_to_its_limit() {
 
 #[test]
 fn the_length_of_a_log_file_is_held_to_its_limits() {
-    let start = |len: u64| {
-        State::initial(
-            1,
-            LogFile {
-                len,
-                ..log_file(1, 1, 1)
-            },
-        )
-    };
+    let start = |len: u64| State::initial(1, LogFile { len, ..log_file(1, 1, 1) });
     for (len, fits) in [
         (MIN_LOG_FILE - 1, false),
         (MIN_LOG_FILE, true),
@@ -179,10 +133,7 @@ fn the_largest_frame_fills_a_log_file_and_one_byte_more_is_refused() {
     }
     let refused = journal.append(&vec![3; most + 1]).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Invalid);
-    assert_eq!(
-        frames(&recovered(&sim).unwrap()).unwrap()[&2],
-        vec![3; most]
-    );
+    assert_eq!(frames(&recovered(&sim).unwrap()).unwrap()[&2], vec![3; most]);
 }
 
 #[test]
@@ -191,30 +142,14 @@ fn an_id_after_which_there_is_none_is_refused() {
     state.apply(&table(0, "a")).unwrap();
     for edit in [
         table(u32::MAX, "b"),
-        Edit::OpenLog {
-            log: log_file(9, u64::MAX, 5),
-        },
-        Edit::OpenLog {
-            log: log_file(u64::MAX, 9, 5),
-        },
-        Edit::CreateVersion {
-            id: u64::MAX,
-            name: "v".into(),
-            created_micros: 0,
-        },
+        Edit::OpenLog { log: log_file(9, u64::MAX, 5) },
+        Edit::OpenLog { log: log_file(u64::MAX, 9, 5) },
+        Edit::CreateVersion { id: u64::MAX, name: "v".into(), created_micros: 0 },
         Edit::AddSegment {
             table: TableId(0),
-            segment: SegmentMeta {
-                id: u64::MAX,
-                len: 1,
-                footer_crc: 0,
-                rows: 0,
-            },
+            segment: SegmentMeta { id: u64::MAX, len: 1, footer_crc: 0, rows: 0 },
         },
     ] {
-        assert!(
-            matches!(state.apply(&edit), Err(StateError::Limit { .. })),
-            "{edit:?}"
-        );
+        assert!(matches!(state.apply(&edit), Err(StateError::Limit { .. })), "{edit:?}");
     }
 }

@@ -86,39 +86,20 @@ fn frames(recovered: &Recovered) -> Result<BTreeMap<u64, Vec<u8>>, StoreError> {
 }
 
 fn column(name: &str, layout: CellLayout) -> Column {
-    Column {
-        name: name.into(),
-        layout,
-    }
+    Column { name: name.into(), layout }
 }
 
 fn table(id: u32, name: &str) -> Edit {
-    let columns = vec![
-        column("vector", CellLayout::Fixed(16)),
-        column("text", CellLayout::Var),
-    ];
-    Edit::CreateTable {
-        id: TableId(id),
-        name: name.into(),
-        schema: vec![1, 2, 3],
-        columns,
-    }
+    let columns = vec![column("vector", CellLayout::Fixed(16)), column("text", CellLayout::Var)];
+    Edit::CreateTable { id: TableId(id), name: name.into(), schema: vec![1, 2, 3], columns }
 }
 
 fn segment(id: u64) -> SegmentMeta {
-    SegmentMeta {
-        id,
-        len: 4096 + id,
-        footer_crc: id as u32 ^ 0xffff,
-        rows: 7,
-    }
+    SegmentMeta { id, len: 4096 + id, footer_crc: id as u32 ^ 0xffff, rows: 7 }
 }
 
 fn seal(journal: &Journal) -> Edit {
-    Edit::Sealed {
-        seq: journal.durable_seq(),
-        replay_from: journal.position(),
-    }
+    Edit::Sealed { seq: journal.durable_seq(), replay_from: journal.position() }
 }
 
 /// What of a state the caller asked for, without the journal's own book-keeping.
@@ -132,11 +113,7 @@ struct Asked {
 impl Asked {
     fn of(state: &State) -> Self {
         let (tables, versions) = (state.tables.clone(), state.versions.clone());
-        Self {
-            sealed_seq: state.sealed_seq,
-            tables,
-            versions,
-        }
+        Self { sealed_seq: state.sealed_seq, tables, versions }
     }
 }
 
@@ -166,10 +143,7 @@ impl Model {
             _ if asked == self.asked => {}
             Some(attempt) if asked == attempt => self.asked = attempt,
             _ => {
-                return Err(format!(
-                    "state is {asked:?}, committed was {:?}",
-                    self.asked
-                ));
+                return Err(format!("state is {asked:?}, committed was {:?}", self.asked));
             }
         }
         let acknowledged = self.frames.len() as u64;
@@ -179,10 +153,7 @@ impl Model {
             };
             self.frames.push(frame);
         } else if recovered.last_seq() != acknowledged {
-            return Err(format!(
-                "last is {}, promised {acknowledged}",
-                recovered.last_seq()
-            ));
+            return Err(format!("last is {}, promised {acknowledged}", recovered.last_seq()));
         }
         self.frame_in_flight = None;
         let found = frames(&recovered).map_err(|error| format!("does not replay: {error}"))?;
@@ -212,10 +183,7 @@ impl Model {
             None => Journal::create(Arc::clone(vfs), Geometry::SMALL, STORE_ID, bugs),
         };
         if opened.is_ok() {
-            *self = Self {
-                exists: true,
-                ..settled
-            };
+            *self = Self { exists: true, ..settled };
         }
         Ok(opened)
     }
@@ -253,19 +221,13 @@ impl Model {
                     Some(&version) if draw.below(2) == 0 => {
                         let (seq, replay_from) = (journal.durable_seq(), journal.position());
                         vec![
-                            Edit::Rollback {
-                                version,
-                                sealed_seq: seq,
-                                replay_from,
-                            },
+                            Edit::Rollback { version, sealed_seq: seq, replay_from },
                             Edit::DropVersion { id: version },
                         ]
                     }
-                    _ => vec![Edit::CreateVersion {
-                        id,
-                        name: format!("v{id}"),
-                        created_micros: 9,
-                    }],
+                    _ => {
+                        vec![Edit::CreateVersion { id, name: format!("v{id}"), created_micros: 9 }]
+                    }
                 };
                 self.commit(journal, &edits)
             }
@@ -299,21 +261,12 @@ impl Model {
                 return Ok(Err(error));
             }
         }
-        Ok(if draw.below(2) == 0 {
-            journal.close()
-        } else {
-            Ok(())
-        })
+        Ok(if draw.below(2) == 0 { journal.close() } else { Ok(()) })
     }
 }
 
 fn log_file(id: u64, epoch: u64, first_seq: u64) -> LogFile {
-    LogFile {
-        id,
-        epoch,
-        first_seq,
-        len: Geometry::SMALL.log_file,
-    }
+    LogFile { id, epoch, first_seq, len: Geometry::SMALL.log_file }
 }
 
 /// Changes the bytes of one file.

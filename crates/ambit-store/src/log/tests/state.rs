@@ -30,62 +30,32 @@ fn random_edit(state: &State, draw: &mut Draw) -> Edit {
     let some_log = state.logs[draw.below(state.logs.len() as u64) as usize];
     let seq = state.sealed_seq + draw.below(4);
     let offset = 64 * draw.below(6) * draw.below(2);
-    let replay_from = LogPosition {
-        file: some_log.id,
-        offset,
-    };
+    let replay_from = LogPosition { file: some_log.id, offset };
     match draw.below(14) {
         0 | 1 => table(state.next_table, &format!("t{}", draw.below(30))),
         2 => Edit::DropTable { id: some_table },
         3 => {
-            let mut columns = state
-                .tables
-                .get(&some_table)
-                .map_or(vec![], |t| t.columns.clone());
+            let mut columns = state.tables.get(&some_table).map_or(vec![], |t| t.columns.clone());
             columns.push(column(&format!("c{}", draw.below(9)), CellLayout::Var));
-            Edit::SetTable {
-                id: some_table,
-                schema: draw.bytes(5),
-                columns,
-            }
+            Edit::SetTable { id: some_table, schema: draw.bytes(5), columns }
         }
-        4..=6 => Edit::AddSegment {
-            table: some_table,
-            segment: segment(draw.below(40)),
-        },
+        4..=6 => Edit::AddSegment { table: some_table, segment: segment(draw.below(40)) },
         7 => {
-            let segments = state
-                .tables
-                .get(&some_table)
-                .map_or(vec![], |t| t.segments.clone());
-            let remove = segments
-                .iter()
-                .map(|s| s.id)
-                .filter(|_| draw.below(2) == 0)
-                .collect();
-            Edit::ReplaceSegments {
-                table: some_table,
-                remove,
-                add: vec![segment(draw.below(60))],
-            }
+            let segments = state.tables.get(&some_table).map_or(vec![], |t| t.segments.clone());
+            let remove = segments.iter().map(|s| s.id).filter(|_| draw.below(2) == 0).collect();
+            Edit::ReplaceSegments { table: some_table, remove, add: vec![segment(draw.below(60))] }
         }
         8 => Edit::Sealed { seq, replay_from },
-        9 => Edit::OpenLog {
-            log: log_file(draw.below(50), state.next_epoch, seq + 1),
-        },
+        9 => Edit::OpenLog { log: log_file(draw.below(50), state.next_epoch, seq + 1) },
         10 => Edit::FreeLog { id: some_log.id },
-        11 => Edit::DropLog {
-            id: state.free_logs.first().map_or(9, |log| log.id),
-        },
+        11 => Edit::DropLog { id: state.free_logs.first().map_or(9, |log| log.id) },
         12 => Edit::CreateVersion {
             id: state.next_version,
             name: format!("v{}", draw.below(9)),
             created_micros: draw.next(),
         },
         _ => match draw.below(2) {
-            0 => Edit::DropVersion {
-                id: draw.below(state.next_version + 1),
-            },
+            0 => Edit::DropVersion { id: draw.below(state.next_version + 1) },
             _ => Edit::Rollback {
                 version: draw.below(state.next_version + 1),
                 sealed_seq: seq,
@@ -100,28 +70,16 @@ fn segments_take_the_place_of_the_first_that_they_replace() {
     let mut state = initial();
     state.apply(&table(0, "a")).unwrap();
     for id in 10..15 {
-        state
-            .apply(&Edit::AddSegment {
-                table: TableId(0),
-                segment: segment(id),
-            })
-            .unwrap();
+        state.apply(&Edit::AddSegment { table: TableId(0), segment: segment(id) }).unwrap();
     }
     let add = vec![segment(20), segment(21)];
-    let replace = |remove: Vec<u64>| Edit::ReplaceSegments {
-        table: TableId(0),
-        remove,
-        add: add.clone(),
-    };
+    let replace =
+        |remove: Vec<u64>| Edit::ReplaceSegments { table: TableId(0), remove, add: add.clone() };
     for bad in [vec![], vec![9], vec![11, 11], vec![11, 99]] {
         assert!(state.clone().apply(&replace(bad)).is_err());
     }
     state.apply(&replace(vec![13, 11])).unwrap();
-    let ids: Vec<u64> = state.tables[&TableId(0)]
-        .segments
-        .iter()
-        .map(|s| s.id)
-        .collect();
+    let ids: Vec<u64> = state.tables[&TableId(0)].segments.iter().map(|s| s.id).collect();
     assert_eq!(ids, [10, 20, 21, 12, 14]);
     assert_eq!(state.next_file, 22);
 }
@@ -130,90 +88,33 @@ fn segments_take_the_place_of_the_first_that_they_replace() {
 fn a_rollback_brings_back_the_tables_of_a_version_and_voids_the_log() {
     let mut state = initial();
     state.apply(&table(0, "a")).unwrap();
-    state
-        .apply(&Edit::AddSegment {
-            table: TableId(0),
-            segment: segment(5),
-        })
-        .unwrap();
-    state
-        .apply(&Edit::CreateVersion {
-            id: 0,
-            name: "one".into(),
-            created_micros: 1,
-        })
-        .unwrap();
+    state.apply(&Edit::AddSegment { table: TableId(0), segment: segment(5) }).unwrap();
+    state.apply(&Edit::CreateVersion { id: 0, name: "one".into(), created_micros: 1 }).unwrap();
     let then = state.tables.clone();
     state.apply(&Edit::DropTable { id: TableId(0) }).unwrap();
     state.apply(&table(1, "a")).unwrap();
-    let replay_from = LogPosition {
-        file: 1,
-        offset: 640,
-    };
-    state
-        .apply(&Edit::Rollback {
-            version: 0,
-            sealed_seq: 4,
-            replay_from,
-        })
-        .unwrap();
-    assert_eq!(
-        (state.tables, state.sealed_seq, state.replay_from),
-        (then, 4, replay_from)
-    );
+    let replay_from = LogPosition { file: 1, offset: 640 };
+    state.apply(&Edit::Rollback { version: 0, sealed_seq: 4, replay_from }).unwrap();
+    assert_eq!((state.tables, state.sealed_seq, state.replay_from), (then, 4, replay_from));
     assert_eq!(state.next_table, 2, "ids are never given out twice");
 }
 
 #[test]
 fn a_log_is_freed_only_when_all_its_frames_are_sealed_or_it_holds_none() {
     let mut state = initial();
-    state
-        .apply(&Edit::OpenLog {
-            log: log_file(2, 2, 5),
-        })
-        .unwrap();
+    state.apply(&Edit::OpenLog { log: log_file(2, 2, 5) }).unwrap();
     assert!(state.apply(&Edit::FreeLog { id: 1 }).is_err());
-    assert!(
-        state.apply(&Edit::FreeLog { id: 2 }).is_err(),
-        "takes new frames"
-    );
-    let at_end = LogPosition {
-        file: 1,
-        offset: 8192,
-    };
-    state
-        .apply(&Edit::Sealed {
-            seq: 4,
-            replay_from: at_end,
-        })
-        .unwrap();
+    assert!(state.apply(&Edit::FreeLog { id: 2 }).is_err(), "takes new frames");
+    let at_end = LogPosition { file: 1, offset: 8192 };
+    state.apply(&Edit::Sealed { seq: 4, replay_from: at_end }).unwrap();
     state.apply(&Edit::FreeLog { id: 1 }).unwrap();
     assert_eq!(state.replay_from, LogPosition { file: 2, offset: 0 });
     assert_eq!(state.free_logs, [log_file(1, 1, 1)]);
-    state
-        .apply(&Edit::OpenLog {
-            log: log_file(3, 3, 9),
-        })
-        .unwrap();
-    state
-        .apply(&Edit::OpenLog {
-            log: log_file(4, 4, 9),
-        })
-        .unwrap();
+    state.apply(&Edit::OpenLog { log: log_file(3, 3, 9) }).unwrap();
+    state.apply(&Edit::OpenLog { log: log_file(4, 4, 9) }).unwrap();
     state.apply(&Edit::FreeLog { id: 3 }).unwrap();
-    assert!(
-        state
-            .apply(&Edit::OpenLog {
-                log: log_file(1, 4, 9)
-            })
-            .is_err(),
-        "an epoch twice"
-    );
-    state
-        .apply(&Edit::OpenLog {
-            log: log_file(1, 5, 9),
-        })
-        .unwrap();
+    assert!(state.apply(&Edit::OpenLog { log: log_file(1, 4, 9) }).is_err(), "an epoch twice");
+    state.apply(&Edit::OpenLog { log: log_file(1, 5, 9) }).unwrap();
     assert_eq!(state.free_logs.len(), 1);
     state.check().unwrap();
 }
@@ -221,11 +122,7 @@ fn a_log_is_freed_only_when_all_its_frames_are_sealed_or_it_holds_none() {
 #[test]
 fn a_position_that_no_frame_can_have_is_refused() {
     let mut state = initial();
-    state
-        .apply(&Edit::OpenLog {
-            log: log_file(2, 2, 5),
-        })
-        .unwrap();
+    state.apply(&Edit::OpenLog { log: log_file(2, 2, 5) }).unwrap();
     for (seq, file, offset) in [
         (3, 1, 65),
         (3, 1, 8256),
@@ -237,26 +134,12 @@ fn a_position_that_no_frame_can_have_is_refused() {
         (0, 1, 64),
     ] {
         let replay_from = LogPosition { file, offset };
-        assert!(
-            state.apply(&Edit::Sealed { seq, replay_from }).is_err(),
-            "{seq} {file} {offset}"
-        );
+        assert!(state.apply(&Edit::Sealed { seq, replay_from }).is_err(), "{seq} {file} {offset}");
     }
     for (seq, file, offset) in [(3, 1, 64), (4, 1, 8192), (4, 2, 0), (7, 2, 64)] {
-        state
-            .apply(&Edit::Sealed {
-                seq,
-                replay_from: LogPosition { file, offset },
-            })
-            .unwrap();
+        state.apply(&Edit::Sealed { seq, replay_from: LogPosition { file, offset } }).unwrap();
     }
-    let back = Edit::Sealed {
-        seq: 7,
-        replay_from: LogPosition {
-            file: 1,
-            offset: 64,
-        },
-    };
+    let back = Edit::Sealed { seq: 7, replay_from: LogPosition { file: 1, offset: 64 } };
     assert!(state.apply(&back).is_err());
 }
 
@@ -341,8 +224,5 @@ fn a_count_that_lies_costs_no_memory() {
     let mut bytes = initial().encode();
     let tables_at = bytes.len() - 8;
     bytes[tables_at..tables_at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
-    assert!(matches!(
-        State::decode(&bytes),
-        Err(StateError::Encoding(_))
-    ));
+    assert!(matches!(State::decode(&bytes), Err(StateError::Encoding(_))));
 }
