@@ -80,7 +80,10 @@ mod tests {
         let failing = |run| (1, if run == 20 { Err("wrong".to_owned()) } else { Ok(()) });
         let (_, failed): Outcome<u64> = run(0, failing, |_| false);
         assert_eq!(failed.map(|failure| (failure.run, failure.what)), Some((20, "wrong".into())));
-        let panicking = |run: u64| (1, Ok(assert_ne!(run, 7)));
+        let panicking = |run: u64| {
+            assert_ne!(run, 7);
+            (1, Ok(()))
+        };
         let (_, failed): Outcome<u64> = run(0, panicking, |_| false);
         assert_eq!(failed.map(|failure| failure.run), Some(7));
     }

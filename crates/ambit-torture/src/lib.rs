@@ -10,7 +10,7 @@
 //! | [`seeded`] | T2 | would T1 notice if the store were wrong? |
 //! | [`fault`] | T3 | is a failing disk an error, and nothing worse? |
 //! | [`damage`] | T5 | is every changed byte found, or harmless? |
-//! | [`kill`] | T8 | do acknowledged writes of a real process survive `kill -9`? |
+//! | [`kill`], [`binary`] | T8 | do acknowledged writes of a real process survive `kill -9`? |
 //! | [`order`] | T9 | were the real calls made in the order that the promise needs? |
 //! | [`bounded`] | T14 | does the kernel agree that memory stayed inside the budget? |
 //!
@@ -19,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod binary;
 pub mod bounded;
 pub mod crash;
 pub mod damage;
