@@ -61,8 +61,14 @@ impl fmt::Display for Refusal {
 /// # Cost
 /// Holds the file once; a file over the limit is not read.
 pub fn read(path: &Path) -> Result<String, Refusal> {
+    read_beside(path, &mut || {})
+}
+
+/// Reads while something else may happen to the file: `meanwhile` is called in each attempt,
+/// between the first look at the file and the last.
+fn read_beside(path: &Path, meanwhile: &mut dyn FnMut()) -> Result<String, Refusal> {
     for _ in 0..ATTEMPTS {
-        if let Some(bytes) = read_once(path)? {
+        if let Some(bytes) = read_once(path, meanwhile)? {
             return text(bytes);
         }
     }
@@ -70,13 +76,14 @@ pub fn read(path: &Path) -> Result<String, Refusal> {
 }
 
 /// The bytes; `None` if the file changed meanwhile.
-fn read_once(path: &Path) -> Result<Option<Vec<u8>>, Refusal> {
+fn read_once(path: &Path, meanwhile: &mut dyn FnMut()) -> Result<Option<Vec<u8>>, Refusal> {
     let mut file = File::open(path).map_err(Refusal::Unreadable)?;
     let before = stamp(&file)?;
     let len = Bytes::new(before.0);
     if len > MAX_FILE {
         return Err(Refusal::TooLarge(len));
     }
+    meanwhile();
     let mut bytes = Vec::with_capacity(before.0 as usize + 1);
     // One byte more than is allowed shows a file that grows.
     let mut limited = (&mut file).take(MAX_FILE.get() + 1);
@@ -138,6 +145,26 @@ mod tests {
             assert_eq!(matches!(refusal, Refusal::Binary(0)), fits, "{len}: {refusal}");
         }
         assert!(read(file.path()).unwrap_err().to_string().starts_with("2.0 GiB is over"));
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_read_again_and_given_up_if_it_goes_on() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "one").unwrap();
+        let mut texts = vec!["three", "three"];
+        let mut change = || {
+            if let Some(text) = texts.pop() {
+                std::fs::write(file.path(), text.repeat(texts.len() + 2)).unwrap();
+            }
+        };
+        assert_eq!(read_beside(file.path(), &mut change).unwrap(), "threethree");
+        let mut len = 0;
+        let mut grow = || {
+            len += 1;
+            std::fs::write(file.path(), "x".repeat(len)).unwrap();
+        };
+        let refusal = read_beside(file.path(), &mut grow).unwrap_err();
+        assert!(matches!(refusal, Refusal::Changing) && refusal.is_passing(), "{refusal}");
     }
 
     #[test]

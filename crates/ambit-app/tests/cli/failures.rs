@@ -29,6 +29,24 @@ fn a_store_path_that_is_a_file_is_refused() {
 }
 
 #[test]
+fn a_store_of_a_newer_format_is_refused_with_both_versions_and_left_alone() {
+    let ambit = Ambit::new();
+    assert_eq!(ambit.fed("add", "{\"key\":\"a\"}\n").code, 0);
+    let path = ambit.path(".ambit/SUPER");
+    let mut bytes = std::fs::read(&path).unwrap();
+    for slot in bytes.chunks_exact_mut(4096) {
+        slot[8..12].copy_from_slice(&2u32.to_le_bytes());
+        let crc = crc32c::crc32c(&slot[..4092]);
+        slot[4092..].copy_from_slice(&crc.to_le_bytes());
+    }
+    std::fs::write(&path, &bytes).unwrap();
+    for line in ["list", "delete a"] {
+        ambit.fails(line, 4, &["newer", "2"]);
+    }
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
 fn a_store_that_another_process_writes_to_is_locked() {
     let ambit = Ambit::new();
     let mut command = ambit.command("add --ack");
