@@ -17,6 +17,8 @@
 //!
 //! The crate knows neither vectors nor entities: cells are bytes.
 
+#![deny(unsafe_code)]
+
 pub mod bugs;
 pub mod engine;
 pub mod error;

@@ -12,12 +12,13 @@ use std::fmt;
 use std::io;
 use std::ops::AddAssign;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 
 use ambit_store::bugs::Bugs;
 use ambit_store::engine::Access;
 use ambit_store::segment::Io;
-use ambit_store::vfs::SimFs;
+use ambit_store::vfs::{OsFs, SimFs};
 use ambit_store::{ErrorKind, StoreError};
 
 use crate::dice::Dice;
@@ -240,6 +241,34 @@ impl Filled {
         }
     }
 
+    /// As [`Filled::try_damage`], through mappings of real files written to `directory`: what a
+    /// simulated directory cannot show is a signal for touching a page that is not there.
+    ///
+    /// # Errors
+    /// As [`Filled::try_damage`].
+    pub fn try_real(&self, directory: &Path, file: &str, damage: &Damage) -> Result<bool, String> {
+        let told = |error: io::Error| format!("{}: {error}", directory.display());
+        for (name, _) in self.files() {
+            let whole = self.disk.peek(&name).unwrap_or_default();
+            let bytes = if name == file { damage.apply(&whole) } else { Some(whole) };
+            match bytes {
+                Some(bytes) => std::fs::write(directory.join(&name), bytes).map_err(told)?,
+                None => std::fs::remove_file(directory.join(&name)).or_else(|error| {
+                    // The first damage of a directory finds it empty.
+                    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(told(error)) }
+                })?,
+            }
+        }
+        let files = OsFs::open(directory).map_err(told)?;
+        let opening = Opening { access: Access::Read, ..Opening::default() };
+        let read = Subject::open(Arc::new(files), opening).map_err(Trouble::from);
+        match read.and_then(|subject| subject.read()) {
+            Ok(found) => self.is_identical(&found, Access::Read).map(|()| false),
+            Err(Trouble::Inconsistent(what)) => Err(format!("silently wrong: {what}")),
+            Err(Trouble::Refused(_)) => Ok(true),
+        }
+    }
+
     fn is_identical(&self, found: &Model, access: Access) -> Result<(), String> {
         let mut expected = self.holds.clone();
         if access == Access::Read {
@@ -366,6 +395,25 @@ fn damage_one_store(seed: u64, bugs: Bugs) -> (Tally, Result<(), String>) {
         }
     }
     (tally, Ok(()))
+}
+
+/// Damages one store in `count` ways, on real files in `directory`.
+///
+/// # Errors
+/// The first damage that was not noticed.
+pub fn sample_real(seed: u64, count: u64, directory: &Path) -> Result<Tally, String> {
+    let store = Filled::new(seed)?;
+    let mut tally = Tally { stores: 1, ..Tally::default() };
+    for index in 0..count {
+        let (file, damage) = store.draw(&mut Dice::stream(seed, 5000 + index));
+        let was_refused = store
+            .try_real(directory, &file, &damage)
+            .map_err(|what| format!("seed {seed}, damage {index}: {file}, {damage:?}: {what}"))?;
+        tally.damages += 1;
+        tally.refused += u64::from(was_refused);
+        tally.identical += u64::from(!was_refused);
+    }
+    Ok(tally)
 }
 
 fn draw_opening(dice: &mut Dice, bugs: Bugs) -> Opening {

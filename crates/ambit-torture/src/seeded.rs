@@ -42,10 +42,3 @@ pub fn hunt(bug: SeededBug, seed: u64) -> Hunt {
         }
     }
 }
-
-/// The `count` faults whose turn it is in round `round`: each comes up in turn.
-pub fn rotation(round: u64, count: usize) -> Vec<SeededBug> {
-    let all = SeededBug::ALL;
-    let start = (round as usize).wrapping_mul(count) % all.len();
-    all.iter().cycle().skip(start).take(count.min(all.len())).copied().collect()
-}

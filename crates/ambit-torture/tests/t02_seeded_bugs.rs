@@ -1,4 +1,4 @@
-//! T2: the faults whose turn it is today.
+//! T2: every planted fault. Together they take seconds, so none waits for its turn.
 
 use ambit_store::bugs::SeededBug;
 use ambit_torture::seeded::{WITHIN, hunt};

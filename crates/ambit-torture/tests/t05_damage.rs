@@ -7,7 +7,7 @@
 )]
 
 use ambit_store::bugs::Bugs;
-use ambit_torture::damage::{Tally, exhaust, sample};
+use ambit_torture::damage::{Tally, exhaust, sample, sample_real};
 use ambit_torture::fleet::Outcome;
 
 fn report(what: &str, (tally, failed): Outcome<Tally>) -> Tally {
@@ -33,5 +33,13 @@ fn damage_is_found_or_changes_no_answer() {
 #[test]
 fn every_length_and_a_flip_in_every_byte_of_each_kind_of_file_is_found_or_changes_no_answer() {
     let tally = report("cuts and flips, one of each per byte,", exhaust(1, Bugs::NONE));
+    assert!(tally.refused >= tally.damages / 4);
+}
+
+#[test]
+fn damage_of_mapped_files_is_an_error_and_no_signal() {
+    let directory = tempfile::tempdir().unwrap();
+    let tally = sample_real(1, 1000, directory.path()).unwrap_or_else(|what| panic!("{what}"));
+    let tally = report("damages of real files", (tally, None));
     assert!(tally.refused >= tally.damages / 4);
 }
