@@ -2,7 +2,8 @@
 //!
 //! A file is one entity of kind `file`, keyed by its path, with the hash of its content and the
 //! names of its pieces; a piece is one of kind `chunk`, keyed `path#Lfirst-Llast`. Both change in
-//! one atomic batch, so that a file is never half indexed. Run again, a file whose hash and
+//! one atomic batch; a file of several megabytes takes several, and has no hash until the last, so
+//! that a run that ends in between is made good by the next. Run again, a file whose hash and
 //! embedder are the same is skipped, a changed one replaced, and one that is gone (or is no text
 //! any more) removed; a file that could not be read this time keeps what it had.
 

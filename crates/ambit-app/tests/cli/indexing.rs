@@ -135,6 +135,22 @@ fn a_file_without_room_in_the_budget_is_named_and_the_rest_indexed() {
 }
 
 #[test]
+fn a_file_of_more_than_one_write_is_indexed_whole_and_taken_back_whole() {
+    let ambit = Ambit::new();
+    let paragraph =
+        "  \"the quick brown fox jumps over the lazy dog\": [1, 2, 3],\n".repeat(10) + "\n";
+    ambit.write("data/big.json", paragraph.repeat(20_000));
+    let json = ambit.done("index data --json").json();
+    let chunks = json["chunks"].as_u64().unwrap();
+    assert!(chunks > 12_000 && json["indexed"] == 1, "{json}");
+    assert_eq!(counts(&ambit, "index data").2, 1, "the second run finds it unchanged");
+    ambit.write("data/big.json", "{}\n");
+    ambit.done("index data");
+    assert_eq!(keys(&ambit), ["data/big.json", "data/big.json#L1-L1"]);
+    ambit.done("verify");
+}
+
+#[test]
 fn a_file_of_two_gigabytes_is_skipped_unread() {
     let ambit = garden();
     let file = std::fs::File::create(ambit.path("garden/huge.txt")).unwrap();

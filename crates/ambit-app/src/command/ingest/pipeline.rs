@@ -29,8 +29,9 @@ const FILE: &str = "file";
 const CHUNK: &str = "chunk";
 /// Files that wait for the writing thread.
 const WAITING: usize = 64;
-/// Bytes of text after which a write is not filled up with another file.
-const WRITE_BYTES: u64 = 1 << 20;
+/// Bytes of entities after which a write is not filled up with another file, and the most of one
+/// file that goes into one write. Far below what a log frame holds.
+const WRITE_BYTES: usize = 4 << 20;
 /// Changes after which a removal is written.
 const REMOVALS: usize = 1024;
 
@@ -64,6 +65,8 @@ struct Prepared<'a> {
     /// Keys of chunks that the file had and has no more.
     outdated: Vec<String>,
     bytes: u64,
+    /// Bytes that the entities take in a write, about.
+    weight: usize,
     held: Held<'a>,
 }
 
@@ -143,10 +146,12 @@ impl Ingest<'_> {
         let chunks = self.chunks(path, &found.path, &document)?;
         let names: HashSet<&str> = chunks.iter().map(|chunk| chunk.key.as_str()).collect();
         let had = chunks_of(path, property("chunks")).into_iter();
-        let outdated = had.filter(|key| !names.contains(key.as_str())).collect();
+        let outdated: Vec<String> = had.filter(|key| !names.contains(key.as_str())).collect();
         let file = self.file(path, hash, &chunks);
         let bytes = document.len() as u64;
-        Ok(Outcome::Changed(Box::new(Prepared { file, chunks, outdated, bytes, held })))
+        let weight = chunks.iter().map(weight).chain(outdated.iter().map(String::len)).sum();
+        let prepared = Prepared { file, chunks, outdated, bytes, weight, held };
+        Ok(Outcome::Changed(Box::new(prepared)))
     }
 
     /// The entity of the whole file: what it held, so that the next run can tell.
@@ -207,22 +212,26 @@ impl Ingest<'_> {
     ) -> Result<(), Failure> {
         while let Ok(first) = receiver.recv() {
             let mut batch = WriteBatch::new();
-            let mut bytes = 0;
+            let mut filled = 0;
             let mut held = Vec::new();
             let mut next = Some(first);
             while let Some(outcome) = next {
                 match outcome? {
                     Outcome::Changed(prepared) => {
-                        bytes += prepared.bytes;
                         let chunks = prepared.chunks.len() as u64;
                         books.changed(&prepared.file.key, chunks, prepared.bytes)?;
-                        held.push(self.put(*prepared, &mut batch));
+                        if prepared.weight > WRITE_BYTES {
+                            self.write_large(*prepared)?;
+                        } else {
+                            filled += prepared.weight;
+                            held.push(self.put(*prepared, &mut batch));
+                        }
                     }
                     Outcome::Unchanged(path) => books.unchanged(&path)?,
                     Outcome::Skipped(skip, stays) => books.skipped(skip, stays),
                     Outcome::Refused(path, refusal) => books.refused(path, &refusal),
                 }
-                next = if bytes < WRITE_BYTES { receiver.try_recv().ok() } else { None };
+                next = if filled < WRITE_BYTES { receiver.try_recv().ok() } else { None };
             }
             if !batch.is_empty() {
                 self.store.write(&batch)?;
@@ -243,6 +252,41 @@ impl Ingest<'_> {
         }
         batch.put(name, prepared.file);
         prepared.held
+    }
+
+    /// Writes a file that is too large for one batch in several. Until the last of them its entity
+    /// has no hash and names the chunks of before and of now, so that a run that ends in between is
+    /// made good by the next.
+    fn write_large(&self, prepared: Prepared<'_>) -> Result<(), Failure> {
+        let Prepared { file, chunks, outdated, held, .. } = prepared;
+        let name = self.collection.name();
+        let mut begun = file.clone();
+        begun.properties.remove("hash");
+        if let Some(Value::List(names)) = begun.properties.get_mut("chunks") {
+            let old = outdated.iter().filter_map(|key| key.get(file.key.len() + 1..));
+            names.extend(old.map(|name| Value::String(name.to_owned())));
+        }
+        let mut batch = WriteBatch::new();
+        batch.put(name, begun);
+        let mut filled = 0;
+        for chunk in chunks {
+            filled += weight(&chunk);
+            batch.put(name, chunk);
+            if filled >= WRITE_BYTES {
+                self.store.write(&std::mem::take(&mut batch))?;
+                filled = 0;
+            }
+        }
+        for key in &outdated {
+            batch.delete(name, key);
+            if batch.len() >= REMOVALS {
+                self.store.write(&std::mem::take(&mut batch))?;
+            }
+        }
+        batch.put(name, file);
+        self.store.write(&batch)?;
+        drop(held);
+        Ok(())
     }
 
     /// Removes the files under `roots` that the walk did not come by.
@@ -286,6 +330,13 @@ impl Ingest<'_> {
 
 fn skipped<'a>(path: &str, reason: &str, stays: Stays) -> Outcome<'a> {
     Outcome::Skipped(Skip { path: path.to_owned(), reason: reason.to_owned() }, stays)
+}
+
+/// Bytes that an entity takes in a write, about: key and text, the vectors, and the properties of a
+/// chunk, which name its file.
+fn weight(chunk: &Entity) -> usize {
+    let values: usize = chunk.embeddings.values().map(Vec::len).sum();
+    2 * chunk.key.len() + chunk.text.as_ref().map_or(0, String::len) + 4 * values + 128
 }
 
 /// Keys of the chunks that the entity of the file at `path` names.
