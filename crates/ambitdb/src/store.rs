@@ -24,6 +24,9 @@ use crate::schema::{
     vector_column,
 };
 
+/// Rows that a write copies towards a merge, at most, where one is due.
+const TIDY_ROWS: u32 = 4096;
+
 /// An open store. Clones share it; it closes when [`Store::close`] is called or the last
 /// clone is dropped.
 #[derive(Clone)]
@@ -207,7 +210,21 @@ impl Store {
             plan.add(change)?;
         }
         self.engine().write(plan.batch)?;
+        self.tidy();
         Ok(())
+    }
+
+    /// Takes merging one bounded step further, where seals have left something to merge. What
+    /// was written stands whatever becomes of it: a merge that fails leaves the segments as they
+    /// were, and the next step begins anew.
+    fn tidy(&self) {
+        if self.engine().merge_due()
+            && let Ok(progress) = self.engine().merge_step(TIDY_ROWS)
+            && progress.replaced > 0
+        {
+            // Files that stay now go with a later reclamation, or at the next opening.
+            let _ = self.engine().reclaim();
+        }
     }
 
     /// Makes every acknowledged write durable.

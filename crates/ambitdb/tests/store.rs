@@ -310,3 +310,30 @@ fn a_budget_below_the_least_says_the_least() {
         }
     }
 }
+
+#[test]
+fn writes_merge_what_seals_leave_and_pictures_taken_before_stay_readable() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = docs(&dir, Metric::Cosine);
+    put(&store, [entity("first", 1)]);
+    store.seal().unwrap();
+    let picture = store.collection("docs").unwrap();
+    for n in 0..60 {
+        put(&store, [entity(&format!("k{n}"), n), entity("again", n)]);
+        store.seal().unwrap();
+    }
+    for n in 0..20 {
+        put(&store, [entity("last", n)]);
+    }
+    let info = &store.collections().unwrap()[0];
+    assert!(info.segments < 16, "{} segments", info.segments);
+    assert_eq!(info.entities, 63);
+    assert_eq!(store.collection("docs").unwrap().get("again").unwrap(), Some(entity("again", 59)));
+    assert_eq!(picture.get("first").unwrap(), Some(entity("first", 1)));
+    assert_eq!(picture.len(), 1);
+    drop(picture);
+    store.reclaim().unwrap();
+    let files = std::fs::read_dir(dir.path().join("store")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(names.filter(|name| name.starts_with("segment-")).count(), info.segments);
+}

@@ -20,7 +20,7 @@ use crate::bugs::SeededBug;
 use crate::error::{ErrorKind, StoreError};
 use crate::host::Host;
 use crate::log::Journal;
-use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, RwLock, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering, RwLock, Weak, lock};
 use crate::vfs::FileLock;
 
 /// A store that is open.
@@ -36,6 +36,10 @@ pub struct Engine {
     pub(super) writer: Mutex<Option<Writer>>,
     pub(super) queue: Mutex<VecDeque<Arc<Ticket>>>,
     pub(super) merge: Mutex<Option<MergeJob>>,
+    /// Were segments added since the last look for something to merge?
+    pub(super) merge_due: AtomicBool,
+    /// Pictures that somebody may still look at; their segments stay.
+    pub(super) pictures: Mutex<Vec<Weak<Published>>>,
     /// Segments being written that no manifest names yet.
     pub(super) in_flight: Mutex<BTreeSet<u64>>,
     pub(super) _lock: Option<Box<dyn FileLock>>,
@@ -123,8 +127,17 @@ impl Engine {
     }
 
     pub(super) fn publish(&self, published: Published) {
-        *self.published.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
-            Arc::new(published);
+        let published = self.picture(published);
+        *self.published.write().unwrap_or_else(std::sync::PoisonError::into_inner) = published;
+    }
+
+    /// Remembers a picture for as long as somebody holds it.
+    pub(super) fn picture(&self, published: Published) -> Arc<Published> {
+        let published = Arc::new(published);
+        let mut pictures = lock(&self.pictures);
+        pictures.retain(|picture| picture.strong_count() > 0);
+        pictures.push(Arc::downgrade(&published));
+        published
     }
 
     /// The writer's lock; refused where the store was opened for reading.

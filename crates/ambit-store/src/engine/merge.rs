@@ -18,7 +18,7 @@ use crate::error::StoreError;
 use crate::limits::MAX_SEGMENT_ROWS;
 use crate::log::{CellLayout, Column, Edit, TableId};
 use crate::segment::{SegmentWriter, segment_name};
-use crate::sync::{Arc, lock};
+use crate::sync::{Arc, Ordering, lock};
 
 /// Neighbours of like size that are worth one merge.
 const FAN_IN: usize = 4;
@@ -105,6 +105,12 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// May there be something to merge? True after segments were added, until a step found
+    /// nothing left to do.
+    pub fn merge_due(&self) -> bool {
+        self.merge_due.load(Ordering::Relaxed)
     }
 
     fn begin_merge(&self) -> Result<Option<MergeJob>, StoreError> {

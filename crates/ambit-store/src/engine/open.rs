@@ -14,7 +14,7 @@ use crate::error::{ErrorKind, StoreError};
 use crate::host::Host;
 use crate::log::{Edit, Journal, Recovered, SegmentMeta, State, TableId, recover};
 use crate::segment::{SegmentWriter, Windows, segment_name, temporary_name};
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock, lock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RwLock, lock};
 use crate::vfs::{FileLock, LockKind, OpenMode, Vfs, read_exact_at, write_all_at};
 
 const LOCK_FILE: &str = "LOCK";
@@ -109,6 +109,8 @@ impl Engine {
             })),
             queue: Mutex::new(VecDeque::new()),
             merge: Mutex::default(),
+            merge_due: AtomicBool::new(true),
+            pictures: Mutex::default(),
             in_flight: Mutex::new(BTreeSet::new()),
             _lock: lock,
         })
@@ -187,6 +189,9 @@ impl Engine {
             self.commit_unnamed(journal, edits, &added)?;
         } else {
             journal.commit(edits)?;
+        }
+        if !added.is_empty() {
+            self.merge_due.store(true, Ordering::Relaxed);
         }
         let mut in_flight = lock(&self.in_flight);
         for id in added {

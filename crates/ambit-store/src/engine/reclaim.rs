@@ -1,7 +1,7 @@
 //! Files that nothing names any more.
 //!
-//! A segment goes when neither the committed tables nor a version names it and nobody is
-//! writing it. Readers of this process and of others hold opened segments, which stay readable
+//! A segment goes when neither the committed tables nor a version names it, no snapshot of this
+//! process may still open it, and nobody is writing it. Readers of this process and of others hold opened segments, which stay readable
 //! after the unlink.
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use super::commit::{Engine, read_only};
 use crate::bugs::SeededBug;
 use crate::error::StoreError;
 use crate::log::{FileName, State};
-use crate::sync::lock;
+use crate::sync::{Weak, lock};
 use crate::vfs::OpenMode;
 
 /// What a reclamation did.
@@ -42,6 +42,10 @@ impl Engine {
         let mut named =
             named_segments(state, self.options.bugs.has(SeededBug::ReclaimIgnoresVersions));
         named.extend(lock(&self.in_flight).iter());
+        let pictures = lock(&self.pictures).clone();
+        for picture in pictures.iter().filter_map(Weak::upgrade) {
+            named.extend(picture.tables.values().flat_map(|table| table.segment_ids()));
+        }
         let names = vfs.list().map_err(|error| StoreError::io("list", "the store", error))?;
         let mut reclaimed = Reclaimed::default();
         for name in names {

@@ -85,6 +85,11 @@ impl TableState {
         }
     }
 
+    /// Ids of its segments.
+    pub(super) fn segment_ids(&self) -> impl Iterator<Item = u64> + '_ {
+        self.segments.iter().map(|segment| segment.id)
+    }
+
     pub(super) fn info(&self) -> TableInfo {
         TableInfo {
             id: self.id,
