@@ -220,3 +220,40 @@ proptest! {
         run(steps);
     }
 }
+
+#[test]
+fn keys_cells_and_columns_are_taken_up_to_their_limits_and_not_beyond() {
+    use ambit_store::limits::{MAX_CELL, MAX_COLUMNS, MAX_KEY, MAX_STRIDE};
+    let options = EngineOptions { create: true, ..EngineOptions::default() };
+    let budget = Budget::new(Bytes::mib(256));
+    let vfs: Arc<dyn Vfs> = Arc::new(SimFs::new());
+    let engine = Engine::open(vfs, Arc::new(TestHost), &budget, options).unwrap();
+    let var = |name: usize| Column { name: name.to_string(), layout: CellLayout::Var };
+    for (count, fits) in [(MAX_COLUMNS - 1, true), (MAX_COLUMNS, true), (MAX_COLUMNS + 1, false)] {
+        let columns = (0..count).map(var).collect();
+        let made = engine.create_table(&format!("columns {count}"), &[], columns);
+        assert_eq!(made.is_ok(), fits, "{count} columns");
+    }
+    for (stride, fits) in [(MAX_STRIDE - 1, true), (MAX_STRIDE, true), (MAX_STRIDE + 1, false)] {
+        let columns = vec![Column { name: "f".into(), layout: CellLayout::Fixed(stride as u32) }];
+        let made = engine.create_table(&format!("stride {stride}"), &[], columns);
+        assert_eq!(made.is_ok(), fits, "stride {stride}");
+    }
+    let id = engine.create_table("rows", &[], vec![var(0)]).unwrap();
+    let write = |key: &[u8], cell: &[u8]| {
+        let mut batch = Batch::new();
+        batch.put(id, key, &[Some(cell)]);
+        engine.write(batch).is_ok()
+    };
+    for (len, fits) in
+        [(0, false), (1, true), (MAX_KEY - 1, true), (MAX_KEY, true), (MAX_KEY + 1, false)]
+    {
+        assert_eq!(write(&vec![b'k'; len], b"x"), fits, "a key of {len} bytes");
+    }
+    for (len, fits) in [(MAX_CELL - 1, true), (MAX_CELL, true), (MAX_CELL + 1, false)] {
+        assert_eq!(write(b"cell", &vec![7; len]), fits, "a cell of {len} bytes");
+    }
+    let view = engine.snapshot().table(id).unwrap().unwrap();
+    let row = view.find(b"cell").unwrap().unwrap();
+    assert_eq!(view.cell(row, 0).unwrap().unwrap().len(), MAX_CELL);
+}
