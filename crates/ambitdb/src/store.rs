@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use ambit_mem::{Budget, Bytes};
 use ambit_store::engine::{
@@ -11,6 +11,7 @@ use ambit_store::engine::{
 };
 use ambit_store::host::{Host, OsHost};
 use ambit_store::log::{CellLayout, Column, TableId};
+use ambit_store::sync::lock;
 use ambit_store::vfs::{OsFs, Vfs};
 use ambit_vector::{Metric, kernels};
 
@@ -500,10 +501,6 @@ pub(crate) fn no_space(collection: &str, space: &str, schema: &Schema) -> Error 
 
 fn nearest<'a>(name: &str, among: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     among.min_by_key(|other| strsim::damerau_levenshtein(name, other))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn open_error(config: &Config, error: &std::io::Error) -> Error {

@@ -109,40 +109,54 @@ impl<'a> Op<'a> {
 
     /// Holds key and cells against the limits and the table's columns.
     pub(super) fn check(&self, table_name: &str, columns: &[Column]) -> Result<(), StoreError> {
-        let key = self.key();
-        if key.is_empty() || key.len() > MAX_KEY {
-            return Err(StoreError::invalid(format!(
-                "table {table_name}: a key of {} bytes; keys have 1 to {MAX_KEY} bytes",
-                key.len()
-            )));
+        check_key(table_name, self.key())?;
+        match self {
+            Self::Put { cells, .. } => check_cells(table_name, cells, columns),
+            Self::Delete { .. } => Ok(()),
         }
-        let Self::Put { cells, .. } = self else {
-            return Ok(());
-        };
-        if cells.len() > columns.len() {
-            return Err(StoreError::invalid(format!(
-                "table {table_name}: {} cells for {} columns",
-                cells.len(),
-                columns.len()
-            )));
-        }
-        for (cell, column) in cells.iter().zip(columns) {
-            let Some(cell) = cell else { continue };
-            let (fits, expected) = match column.layout {
-                CellLayout::Fixed(stride) => (cell.len() == stride as usize, stride as usize),
-                CellLayout::Var => (cell.len() <= MAX_CELL, MAX_CELL),
-            };
-            if !fits {
-                return Err(StoreError::invalid(format!(
-                    "table {table_name}, column {}: a cell of {} bytes; {} {expected} bytes",
-                    column.name,
-                    cell.len(),
-                    if column.layout == CellLayout::Var { "at most" } else { "it has exactly" },
-                )));
-            }
-        }
-        Ok(())
     }
+}
+
+/// Holds a key against the limits.
+pub(super) fn check_key(table_name: &str, key: &[u8]) -> Result<(), StoreError> {
+    if key.is_empty() || key.len() > MAX_KEY {
+        return Err(StoreError::invalid(format!(
+            "table {table_name}: a key of {} bytes; keys have 1 to {MAX_KEY} bytes",
+            key.len()
+        )));
+    }
+    Ok(())
+}
+
+/// Holds cells against the layouts of their columns.
+pub(super) fn check_cells(
+    table_name: &str,
+    cells: &[Option<&[u8]>],
+    columns: &[Column],
+) -> Result<(), StoreError> {
+    if cells.len() > columns.len() {
+        return Err(StoreError::invalid(format!(
+            "table {table_name}: {} cells for {} columns",
+            cells.len(),
+            columns.len()
+        )));
+    }
+    for (cell, column) in cells.iter().zip(columns) {
+        let Some(cell) = cell else { continue };
+        let (fits, expected) = match column.layout {
+            CellLayout::Fixed(stride) => (cell.len() == stride as usize, stride as usize),
+            CellLayout::Var => (cell.len() <= MAX_CELL, MAX_CELL),
+        };
+        if !fits {
+            return Err(StoreError::invalid(format!(
+                "table {table_name}, column {}: a cell of {} bytes; {} {expected} bytes",
+                column.name,
+                cell.len(),
+                if column.layout == CellLayout::Var { "at most" } else { "it has exactly" },
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Decodes the batches of one log payload, one operation after the other.

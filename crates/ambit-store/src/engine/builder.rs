@@ -1,6 +1,6 @@
 //! Rows in memory become the sections of a segment.
 
-use ambit_mem::{Account, Bytes};
+use ambit_mem::{Account, Bytes, Reservation};
 
 use super::memtable::{MemRows, SealedRow};
 use super::sealed::key_hash;
@@ -50,6 +50,29 @@ impl RowSource for AliveRows<'_> {
     }
 }
 
+/// The hashes of some rows' keys, ascending, with the rows they stand for.
+pub(super) struct KeyIndex {
+    entries: Vec<(u64, u32)>,
+    _charge: Reservation,
+}
+
+impl KeyIndex {
+    /// Hashes and sorts the keys of `source`: 16 bytes a row.
+    pub(super) fn new(source: &dyn RowSource, account: &Account) -> Result<Self, StoreError> {
+        let rows = source.len();
+        let charge = account.reserve(Bytes::of(rows * 16))?;
+        let mut entries: Vec<(u64, u32)> =
+            (0..rows).map(|row| (key_hash(source.key(row)), row as u32)).collect();
+        entries.sort_unstable();
+        Ok(Self { entries, _charge: charge })
+    }
+
+    /// (hash, row), ascending.
+    pub(super) fn entries(&self) -> &[(u64, u32)] {
+        &self.entries
+    }
+}
+
 /// Writes keys, their index, the kills, and every column but `skip`.
 pub(super) fn write_rows(
     writer: &mut SegmentWriter,
@@ -57,20 +80,16 @@ pub(super) fn write_rows(
     columns: &[Column],
     skip: Option<usize>,
     kills: &[SealedRow],
-    account: &Account,
+    index: &KeyIndex,
 ) -> Result<(), StoreError> {
     let rows = source.len();
-    let _scratch = account.reserve(Bytes::of(rows * 16))?;
     write_offsets(writer, "key.off", (0..rows).map(|row| source.key(row).len() as u64))?;
     writer.begin("key.bytes", 1)?;
     for row in 0..rows {
         writer.write(source.key(row))?;
     }
     writer.end()?;
-    let mut index: Vec<(u64, u32)> =
-        (0..rows).map(|row| (key_hash(source.key(row)), row as u32)).collect();
-    index.sort_unstable();
-    write_index(writer, &index)?;
+    write_index(writer, index.entries())?;
     write_kills(writer, kills)?;
     for (number, column) in columns.iter().enumerate() {
         if Some(number) != skip {

@@ -10,14 +10,15 @@
 
 use ambit_mem::{Bytes, Reservation};
 
-use super::builder::{RowSource, write_rows};
+use super::batch::{check_cells, check_key};
+use super::builder::{KeyIndex, RowSource, write_rows};
 use super::commit::{Engine, Writer, read_only};
 use super::memtable::SealedRow;
 use super::open::table_of;
-use super::sealed::{SealedPart, key_hash};
+use super::sealed::SealedPart;
 use super::table::Loaded;
 use crate::error::StoreError;
-use crate::limits::{MAX_KEY, MAX_SEGMENT_ROWS};
+use crate::limits::MAX_SEGMENT_ROWS;
 use crate::log::{CellLayout, Column, Edit, TableId};
 use crate::segment::SegmentWriter;
 use crate::sync::lock;
@@ -31,6 +32,7 @@ const GROWTH: usize = 64 << 10;
 pub struct BulkWriter<'a> {
     engine: &'a Engine,
     table: TableId,
+    name: String,
     columns: Vec<Column>,
     streamed: usize,
     open: Option<OpenSegment>,
@@ -48,11 +50,13 @@ impl Engine {
     /// once; every row must have it.
     pub fn bulk(&self, table: TableId, streamed: usize) -> Result<BulkWriter<'_>, StoreError> {
         let published = self.published();
-        let columns = table_of(&published, table)?.columns.clone();
+        let target = table_of(&published, table)?;
+        let (name, columns) = (target.name.clone(), target.columns.clone());
         match columns.get(streamed).map(|column| column.layout) {
             Some(CellLayout::Fixed(_)) => Ok(BulkWriter {
                 engine: self,
                 table,
+                name,
                 columns,
                 streamed,
                 open: None,
@@ -88,12 +92,7 @@ impl BulkWriter<'_> {
     }
 
     fn check(&self, key: &[u8], cells: &[Option<&[u8]>]) -> Result<(), StoreError> {
-        if key.is_empty() || key.len() > MAX_KEY {
-            return Err(StoreError::invalid(format!(
-                "a key of {} bytes; keys have 1 to {MAX_KEY} bytes",
-                key.len()
-            )));
-        }
+        check_key(&self.name, key)?;
         if cells.len() != self.columns.len() || !matches!(cells.get(self.streamed), Some(Some(_))) {
             return Err(StoreError::invalid(format!(
                 "a bulk row has {} cells, the streamed one present; found {}",
@@ -101,18 +100,7 @@ impl BulkWriter<'_> {
                 cells.len()
             )));
         }
-        for (cell, column) in cells.iter().zip(&self.columns) {
-            if let (Some(cell), CellLayout::Fixed(stride)) = (cell, column.layout)
-                && cell.len() != stride as usize
-            {
-                return Err(StoreError::invalid(format!(
-                    "column {}: a cell of {} bytes; it has exactly {stride}",
-                    column.name,
-                    cell.len()
-                )));
-            }
-        }
-        Ok(())
+        check_cells(&self.name, cells, &self.columns)
     }
 
     fn begin(&self) -> Result<OpenSegment, StoreError> {
@@ -187,16 +175,11 @@ impl Engine {
         }
         let published = self.published();
         let loaded = table_of(&published, bulk.table)?.load(&self.shelf)?;
-        let _scratch = self.account.child("bulk").reserve(Bytes::of(rows.len() * 16))?;
-        let mut index: Vec<(u64, u32)> =
-            (0..rows.len()).map(|row| (key_hash(rows.key(row)), row as u32)).collect();
-        index.sort_unstable();
-        refuse_repeats(rows, &index)?;
-        let kills = replaced_rows(&loaded, rows, &index)?;
-        drop(index);
-        let account = self.account.child("bulk");
+        let index = KeyIndex::new(rows, &self.account.child("bulk"))?;
+        refuse_repeats(rows, index.entries())?;
+        let kills = replaced_rows(&loaded, rows, index.entries())?;
         let skip = Some(bulk.streamed);
-        write_rows(&mut segment, rows, &bulk.columns, skip, &kills, &account)?;
+        write_rows(&mut segment, rows, &bulk.columns, skip, &kills, &index)?;
         let meta = segment.finish(rows.len() as u32)?;
         let edit = Edit::AddSegment { table: bulk.table, segment: meta };
         self.commit_edits(&mut held.journal, &[edit])?;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use ambit_mem::{Account, Budget, Bytes, Priority};
+use ambit_mem::{Account, Budget, Priority};
 
-use super::builder::{AliveRows, RowSource, write_rows};
+use super::builder::{AliveRows, KeyIndex, RowSource, write_rows};
 use super::commit::{Engine, Writer};
 use super::memtable::{Memtable, SealedRow};
 use super::options::{Access, EngineOptions};
@@ -255,9 +255,10 @@ impl Engine {
             }
             let mut writer = self.new_segment(journal)?;
             let id = writer.id();
-            let account = self.account.child("write");
-            let columns = &table.columns;
-            write_rows(&mut writer, &alive, columns, None, &kills, &account)
+            KeyIndex::new(&alive, &self.account.child("write"))
+                .and_then(|index| {
+                    write_rows(&mut writer, &alive, &table.columns, None, &kills, &index)
+                })
                 .and_then(|()| writer.finish(alive.len() as u32))
                 .inspect_err(|_| {
                     lock(&self.in_flight).remove(&id);
@@ -307,18 +308,8 @@ impl Engine {
         lock(&self.writer).as_ref().map(|writer| writer.journal.durable_seq())
     }
 
-    /// Identity of the store; `None` where it was opened for reading.
-    pub fn store_id(&self) -> Option<u128> {
-        lock(&self.writer).as_ref().map(|writer| writer.journal.state().store_id)
-    }
-
-    /// Charged bytes of the mapping windows.
-    pub fn mapped(&self) -> Bytes {
-        self.shelf.windows.charged()
-    }
-
-    /// Has the engine published anything since it was opened?
-    pub fn tick(&self) -> u64 {
+    /// The tick that a snapshot taken now looks up to.
+    pub(super) fn tick(&self) -> u64 {
         self.visible.load(Ordering::Acquire)
     }
 }
