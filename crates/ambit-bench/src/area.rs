@@ -1,16 +1,24 @@
 //! The areas: which questions can be asked, and what the answers share.
 
+mod arena;
+mod blocks;
 mod bounded;
 mod cli;
 mod durable;
 mod embed;
+mod epoch;
 mod exact;
 mod import;
 mod index;
+mod intern;
 mod ledger;
+mod lossless;
 mod open;
 mod oracle;
+mod pool;
+mod profile;
 mod scan;
+mod tracking;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -24,102 +32,86 @@ use crate::row::Table;
 use crate::{Options, binary};
 
 /// A group of figures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Area {
-    Ledger,
-    Scan,
-    Embed,
-    Import,
-    Exact,
-    Cli,
-    Index,
-    Durable,
-    Bounded,
-    Open,
-    Spine,
+#[derive(Debug, Clone, Copy)]
+pub struct Area {
+    /// What it is called on the command line.
+    pub name: &'static str,
+    /// What it answers.
+    pub question: &'static str,
+    work: Work,
+}
+
+type Run = fn(&mut Bench, &mut Table) -> Result<(), BenchError>;
+
+#[derive(Debug, Clone, Copy)]
+enum Work {
+    /// Measures.
+    Run(Run),
+    /// Stands for other areas, in this order.
+    Group(&'static [&'static str]),
+}
+
+const fn area(name: &'static str, question: &'static str, run: Run) -> Area {
+    Area { name, question, work: Work::Run(run) }
+}
+
+const fn group(name: &'static str, question: &'static str, parts: &'static [&'static str]) -> Area {
+    Area { name, question, work: Work::Group(parts) }
 }
 
 impl Area {
-    /// Every area, in the order in which `spine` runs them.
-    pub const ALL: [Self; 11] = [
-        Self::Ledger,
-        Self::Scan,
-        Self::Embed,
-        Self::Import,
-        Self::Exact,
-        Self::Cli,
-        Self::Index,
-        Self::Durable,
-        Self::Bounded,
-        Self::Open,
-        Self::Spine,
+    /// Every area.
+    pub const ALL: &'static [Self] = &[
+        area("ledger", "what does a reservation cost, on one thread and on two?", ledger::run),
+        area("scan", "does an exact search read as fast as memory does, and as faiss?", scan::run),
+        area("embed", "how many texts a second does the built-in embedder take?", embed::run),
+        area("import", "how fast do vectors come in, durably?", import::run),
+        area("exact", "do vectors come back bit for bit, and is the search exact?", exact::run),
+        area("cli", "how long does one search take, process start to exit?", cli::run),
+        area("index", "how fast are source files indexed?", index::run),
+        area("durable", "does an acknowledged write survive kill -9?", durable::run),
+        area("bounded", "does the kernel's peak of memory stay within budget?", bounded::run),
+        area("open", "how long does a store of a million rows take to open?", open::run),
+        area("pool", "what does a pooled object cost, and what does it save?", pool::run),
+        area("blocks", "what does a block of a pool cost, in time and in bytes?", blocks::run),
+        area("arena", "what does a slot of an arena cost?", arena::run),
+        area("epoch", "what does a pin cost, and what does a stalled reader hold?", epoch::run),
+        area("intern", "what does an interned string cost, in time and bytes?", intern::run),
+        area("tracking", "what does counting every allocation cost?", tracking::run),
+        area("profile", "what does the profiler cost, and does it find leaks?", profile::run),
+        area("lossless", "how many bits does a value take, and how fast?", lossless::run),
+        group(
+            "spine",
+            "the store from end to end",
+            &[
+                "ledger", "scan", "embed", "import", "exact", "cli", "index", "durable", "bounded",
+                "open",
+            ],
+        ),
+        group(
+            "mem",
+            "the memory toolkit",
+            &["ledger", "pool", "blocks", "arena", "epoch", "intern", "tracking", "profile"],
+        ),
+        group("vector", "vectors in fewer bytes", &["scan", "lossless"]),
     ];
-
-    /// What it is called on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ledger => "ledger",
-            Self::Scan => "scan",
-            Self::Embed => "embed",
-            Self::Import => "import",
-            Self::Exact => "exact",
-            Self::Cli => "cli",
-            Self::Index => "index",
-            Self::Durable => "durable",
-            Self::Bounded => "bounded",
-            Self::Open => "open",
-            Self::Spine => "spine",
-        }
-    }
-
-    /// What it answers.
-    pub fn question(self) -> &'static str {
-        match self {
-            Self::Ledger => "what does a reservation cost, on one thread and on two?",
-            Self::Scan => "does an exact search read as fast as memory does, and as faiss?",
-            Self::Embed => "how many texts a second does the built-in embedder take?",
-            Self::Import => "how fast do vectors come in, durably?",
-            Self::Exact => "do vectors come back bit for bit, and is the search exact?",
-            Self::Cli => "how long does one search take, process start to exit?",
-            Self::Index => "how fast are source files indexed?",
-            Self::Durable => "does an acknowledged write survive kill -9?",
-            Self::Bounded => "does the kernel's peak of memory stay within budget and base?",
-            Self::Open => "how long does a store of a million rows take to open?",
-            Self::Spine => "all of the above",
-        }
-    }
 
     /// The area of this name.
     pub fn from_name(name: &str) -> Result<Self, BenchError> {
-        let named = Self::ALL.into_iter().find(|area| area.name() == name);
-        named.ok_or_else(|| {
-            let all: Vec<&str> = Self::ALL.iter().map(|area| area.name()).collect();
+        let named = Self::ALL.iter().find(|area| area.name == name);
+        named.copied().ok_or_else(|| {
+            let all: Vec<&str> = Self::ALL.iter().map(|area| area.name).collect();
             BenchError::new(format!("no area {name}; there are {}", all.join(", ")))
         })
     }
 
-    /// The areas that it consists of.
-    pub fn parts(self) -> Vec<Self> {
-        match self {
-            Self::Spine => Self::ALL.into_iter().filter(|area| *area != self).collect(),
-            area => vec![area],
-        }
-    }
-
-    /// Measures it.
+    /// Measures it; an area that cannot be measured is a row that says so.
     pub fn run(self, bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
-        match self {
-            Self::Ledger => ledger::run(table),
-            Self::Scan => scan::run(bench, table),
-            Self::Embed => embed::run(bench, table),
-            Self::Import => import::run(bench, table),
-            Self::Exact => exact::run(bench, table),
-            Self::Cli => cli::run(bench, table),
-            Self::Index => index::run(bench, table),
-            Self::Durable => durable::run(bench, table),
-            Self::Bounded => bounded::run(bench, table),
-            Self::Open => open::run(bench, table),
-            Self::Spine => Ok(()),
+        match self.work {
+            Work::Run(run) => run(bench, table).or_else(|error| table.failed(self.name, &error)),
+            Work::Group(parts) => {
+                parts.iter().try_for_each(|part| Self::from_name(part)?.run(bench, table))
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Time of the wall and of the processor, and the middle of many.
 
+use std::sync::Barrier;
 use std::time::Instant;
 
 use nix::time::{ClockId, clock_gettime};
@@ -34,4 +35,29 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// Nanoseconds of processor time of one `call` on each of `threads` threads, when all run at once
+/// and each calls `repeats` times: those of the slowest thread. Processor time counts the waiting
+/// for each other's cache lines, and not the waiting for a processor that something else runs on.
+pub fn nanoseconds(
+    threads: usize,
+    repeats: u32,
+    call: &(impl Fn(usize) + Sync),
+) -> Result<f64, BenchError> {
+    let start = Barrier::new(threads);
+    let timed = &|thread| {
+        start.wait();
+        time(|| (0..repeats).for_each(|_| call(thread))).map(|((), took)| took.cpu)
+    };
+    let slowest = std::thread::scope(|scope| {
+        let others: Vec<_> =
+            (1..threads).map(|thread| scope.spawn(move || timed(thread))).collect();
+        let own = timed(0);
+        others
+            .into_iter()
+            .filter_map(|other| other.join().ok())
+            .fold(own, |slowest, other| Ok(slowest?.max(other?)))
+    })?;
+    Ok(slowest * 1e9 / f64::from(repeats))
 }

@@ -4,19 +4,19 @@
 //! not the waiting for a processor that something else runs on.
 
 use std::hint::black_box;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ambit_mem::{Budget, Bytes, Priority};
 
+use super::Bench;
 use crate::error::BenchError;
 use crate::row::{Row, Table, Target};
-use crate::timing::time;
+use crate::timing::nanoseconds;
 
 const REPEATS: u32 = 2_000_000;
 const ROUNDS: usize = 7;
 
-pub fn run(table: &mut Table) -> Result<(), BenchError> {
+pub fn run(_: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
     let budget = Budget::new(Bytes::mib(64));
     let counter = AtomicU64::new(0);
     let atomic = |_| {
@@ -29,9 +29,9 @@ pub fn run(table: &mut Table) -> Result<(), BenchError> {
     };
     let (mut one, mut two, mut floor) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
     for _ in 0..ROUNDS {
-        one = one.min(nanoseconds(1, &reserve)?);
-        two = two.min(nanoseconds(2, &reserve)?);
-        floor = floor.min(nanoseconds(1, &atomic)?);
+        one = one.min(nanoseconds(1, REPEATS, &reserve)?);
+        two = two.min(nanoseconds(2, REPEATS, &reserve)?);
+        floor = floor.min(nanoseconds(1, REPEATS, &atomic)?);
     }
     table.add(
         Row::new("ledger, 1 thread", "reserve + release", one, "ns")
@@ -45,23 +45,4 @@ pub fn run(table: &mut Table) -> Result<(), BenchError> {
             .peer("1 thread", 1e3 / one)
             .ratio_target(Target::AtLeast(1.5)),
     )
-}
-
-/// Nanoseconds of one `call` on each of `threads` threads, when all run at once.
-fn nanoseconds(threads: usize, call: &(impl Fn(usize) + Sync)) -> Result<f64, BenchError> {
-    let start = Barrier::new(threads);
-    let timed = &|thread| {
-        start.wait();
-        time(|| (0..REPEATS).for_each(|_| call(thread))).map(|((), took)| took.cpu)
-    };
-    let slowest = std::thread::scope(|scope| {
-        let others: Vec<_> =
-            (1..threads).map(|thread| scope.spawn(move || timed(thread))).collect();
-        let own = timed(0);
-        others
-            .into_iter()
-            .filter_map(|other| other.join().ok())
-            .fold(own, |slowest, other| Ok(slowest?.max(other?)))
-    })?;
-    Ok(slowest * 1e9 / f64::from(REPEATS))
 }
