@@ -53,4 +53,4 @@ pub use pressure::Pressure;
 pub use priority::Priority;
 pub use reclaim::Reclaimer;
 pub use reservation::Reservation;
-pub use tracking::{AllocatorStats, TrackingAllocator};
+pub use tracking::{AllocatorStats, Tag, TagScope, TooManyTags, TrackingAllocator};
