@@ -39,6 +39,7 @@ from!(
     std::io::Error,
     serde_json::Error,
     nix::Error,
+    ambit_mem::ArenaError,
     ambit_mem::OverBudget,
     ambit_embed::EmbedError,
     ambit_search::SearchError,

@@ -7,6 +7,9 @@
 //! largest holders and the budget that would fit. The sum of all reservations never exceeds
 //! the limit.
 //!
+//! What takes its bytes from an account: bump arenas with scopes ([`Arena`]), entities by keys
+//! that never find another one ([`Slots`], [`GraphArena`]).
+//!
 //! Also here: the default limit of this machine or container ([`default_limit`]), what the
 //! kernel counts ([`process::Resident`]), and an allocator that counts ([`TrackingAllocator`]).
 //! Files, vectors and threads of its own are not known here.
@@ -28,6 +31,7 @@
 #![deny(unsafe_code)]
 
 mod account;
+mod arena;
 mod budget;
 mod bytes;
 mod host;
@@ -44,6 +48,7 @@ mod sync;
 mod tracking;
 
 pub use account::Account;
+pub use arena::{Arena, ArenaError, EntityKey, GraphArena, Scope, Slots};
 pub use budget::{Budget, Owner};
 pub use bytes::*;
 pub use host::{LimitSource, MOST_BY_DEFAULT, WHEN_UNKNOWN, default_limit};
