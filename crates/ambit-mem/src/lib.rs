@@ -40,6 +40,8 @@ mod over_budget;
 mod pressure;
 mod priority;
 pub mod process;
+#[cfg(feature = "profile")]
+pub mod profile;
 mod reclaim;
 mod reservation;
 mod shard;

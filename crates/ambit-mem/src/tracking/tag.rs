@@ -69,6 +69,19 @@ impl Tag {
         TagScope { before: local::set_tag(self.0), not_send: PhantomData }
     }
 
+    /// Its number, below [`TAGS`]: 0 for [`Tag::UNTAGGED`].
+    #[cfg_attr(not(feature = "profile"), expect(dead_code, reason = "for the profiler"))]
+    pub(crate) fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The tag of this number; [`Tag::UNTAGGED`] where none is registered.
+    #[cfg_attr(not(feature = "profile"), expect(dead_code, reason = "for the profiler"))]
+    pub(crate) fn from_number(number: u8) -> Self {
+        let is_registered = usize::from(number) < USED.load(Ordering::Acquire);
+        if is_registered { Self(number) } else { Self::UNTAGGED }
+    }
+
     fn all(used: usize) -> impl Iterator<Item = Self> {
         (1..used).map(|index| Self(index as u8))
     }
