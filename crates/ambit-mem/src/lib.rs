@@ -32,8 +32,11 @@
 
 mod account;
 mod arena;
+pub mod block;
 mod budget;
 mod bytes;
+#[allow(unsafe_code)]
+mod fence;
 mod host;
 mod ledger;
 mod over_budget;
@@ -46,6 +49,7 @@ mod reclaim;
 mod reservation;
 mod shard;
 mod sync;
+mod thread_number;
 #[allow(unsafe_code)]
 mod tracking;
 

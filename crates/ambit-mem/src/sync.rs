@@ -1,7 +1,7 @@
 //! The one place that atomics and locks come from, so that a model checker can stand in.
 
 pub(crate) use std::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering,
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
