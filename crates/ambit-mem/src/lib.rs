@@ -64,4 +64,7 @@ pub use pressure::Pressure;
 pub use priority::Priority;
 pub use reclaim::Reclaimer;
 pub use reservation::Reservation;
-pub use tracking::{AllocatorStats, Tag, TagScope, TooManyTags, TrackingAllocator};
+pub use tracking::{
+    AllocatorRate, AllocatorStats, Tag, TagScope, TagStats, TooManyTags, Tracking,
+    TrackingAllocator,
+};

@@ -23,6 +23,10 @@ use crate::sync::{AtomicPtr, AtomicU64, Ordering};
 static HOOK: AtomicPtr<Hook> = AtomicPtr::new(std::ptr::null_mut());
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
+/// Held by tests that install a hook, use up slots, or would notice if another one did.
+#[cfg(test)]
+pub(crate) static ALONE: crate::sync::Mutex<()> = crate::sync::Mutex::new(());
+
 /// An allocation that was chosen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {

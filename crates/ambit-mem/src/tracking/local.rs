@@ -186,9 +186,7 @@ mod tests {
     use std::sync::Barrier;
 
     use super::*;
-
-    /// Threads hold slots, and all tests of this module look at who holds which.
-    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    use crate::tracking::hook::ALONE;
 
     #[test]
     fn threads_alive_together_own_different_slots_and_give_them_back() {

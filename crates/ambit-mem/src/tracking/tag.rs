@@ -86,6 +86,11 @@ impl Tag {
         (1..used).map(|index| Self(index as u8))
     }
 
+    /// The tag of an index that came from a tag.
+    pub(super) fn from_index(index: usize) -> Self {
+        Self((index % TAGS) as u8)
+    }
+
     pub(super) fn index(self) -> usize {
         usize::from(self.0)
     }
