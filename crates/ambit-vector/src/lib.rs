@@ -22,6 +22,7 @@ pub mod bandwidth;
 pub mod bounds;
 #[allow(unsafe_code)]
 mod kernel;
+pub mod lossless;
 mod metric;
 pub mod oracle;
 
