@@ -12,7 +12,7 @@ use std::ptr::null_mut;
 
 use super::chain::{Chain, Entry};
 use super::lifecycle::Lifecycle;
-use super::local::{self, LOCAL, Local, Slot};
+use super::local::{self, LOCAL, Local, Share, Slot};
 use super::{PoolConfig, PoolStats};
 use crate::sync::{AtomicPtr, AtomicU64, Mutex, Ordering, lock};
 use crate::{Account, Bytes, OverBudget, Reclaimer, Reservation, thread_number};
@@ -38,10 +38,8 @@ pub(super) struct Core<T> {
 /// What all threads share.
 struct Shared<T> {
     objects: Chain<T>,
-    /// Places that no list has; objects here have theirs beside these.
-    places: usize,
-    /// Bytes that no list has.
-    room: u64,
+    /// What no thread has; the objects here have theirs beside it.
+    free: Share,
     /// Objects given out from here to threads without a list.
     reused: u64,
     /// Most places that were ever taken.
@@ -49,23 +47,28 @@ struct Shared<T> {
 }
 
 impl<T> Shared<T> {
-    /// Takes a place and `bytes` of room.
+    /// Takes a place for an object of `bytes`.
     fn take(&mut self, bytes: u64, max_pooled: usize) -> bool {
-        if self.places == 0 || self.room < bytes {
+        if self.free.places == 0 || self.free.room < bytes {
             return false;
         }
-        self.places -= 1;
-        self.room -= bytes;
-        self.peak = self.peak.max(max_pooled - self.places);
+        self.free.places -= 1;
+        self.free.room -= bytes;
+        self.peak = self.peak.max(max_pooled - self.free.places);
         true
     }
 
-    /// Takes over what a list keeps for objects that are not in it.
-    fn gather(&mut self, local: &mut Local<T>) {
-        self.places += local.places - local.objects.len();
-        self.room += local.room - local.objects.bytes();
-        local.places = local.objects.len();
-        local.room = local.objects.bytes();
+    /// Takes back what was reserved.
+    fn put(&mut self, share: Share) {
+        self.free.places += share.places;
+        self.free.room += share.room;
+    }
+
+    /// Takes an object for good, with its place.
+    fn give_up(&mut self) -> Option<Box<Entry<T>>> {
+        let entry = self.objects.pop()?;
+        self.put(Share { places: 1, room: entry.charged() });
+        Some(entry)
     }
 }
 
@@ -78,8 +81,7 @@ impl<T: Send + 'static> Core<T> {
         let charge = account.reserve(Bytes::new(size_of::<Self>() as u64))?;
         let shared = Shared {
             objects: Chain::default(),
-            places: config.max_pooled,
-            room: config.max_retained_bytes.get(),
+            free: Share { places: config.max_pooled, room: config.max_retained_bytes.get() },
             reused: 0,
             peak: 0,
         };
@@ -111,8 +113,8 @@ impl<T: Send + 'static> Core<T> {
     /// Gives an object out.
     #[inline]
     pub(super) fn acquire(&self) -> Box<Entry<T>> {
-        // SAFETY: `pop` runs nothing foreign.
-        let local = self.slot().and_then(|slot| unsafe { slot.own(Local::pop) }.flatten());
+        // SAFETY: `take` runs nothing foreign.
+        let local = self.slot().and_then(|slot| unsafe { slot.own(Local::take) }.flatten());
         local.unwrap_or_else(|| self.acquire_slowly())
     }
 
@@ -127,7 +129,7 @@ impl<T: Send + 'static> Core<T> {
             return;
         }
         let refused = match self.slot() {
-            // SAFETY: `push` runs nothing foreign: it links the object or hands it back.
+            // SAFETY: `keep` runs nothing foreign: it links the object or hands it back.
             Some(slot) => unsafe { keep(slot, entry) },
             None => Some(entry),
         };
@@ -187,7 +189,11 @@ impl<T: Send + 'static> Core<T> {
             match self.slot() {
                 // SAFETY: `refill` runs nothing foreign.
                 Some(slot) => unsafe { slot.own(|local| refill(&mut shared, local)) }.flatten(),
-                None => take_shared(&mut shared),
+                None => {
+                    let entry = shared.give_up();
+                    shared.reused += u64::from(entry.is_some());
+                    entry
+                }
             }
         };
         kept.unwrap_or_else(|| {
@@ -270,8 +276,8 @@ impl<T: Send + 'static> Core<T> {
         let (mut size, mut bytes) = (shared.objects.len(), shared.objects.bytes());
         let mut reused = shared.reused;
         self.visit(&mut shared, |_, local| {
-            size += local.objects.len();
-            bytes += local.objects.bytes();
+            size += local.len();
+            bytes += local.bytes();
             reused += local.reused;
         });
         if !self.config.track_stats {
@@ -297,32 +303,21 @@ impl<T: Send + 'static> Core<T> {
 #[inline]
 unsafe fn keep<T>(slot: &Slot<T>, entry: Box<Entry<T>>) -> Option<Box<Entry<T>>> {
     let mut entry = Some(entry);
-    // SAFETY: the caller is the owner, and `push` runs nothing foreign.
+    // SAFETY: the caller is the owner, and `keep` runs nothing foreign.
     unsafe {
-        slot.own(|local| entry = entry.take().and_then(|entry| local.push(entry).err()));
+        slot.own(|local| entry = entry.take().and_then(|entry| local.keep(entry).err()));
     }
     entry
 }
 
 /// Moves up to half a list from the shared objects to an empty one, and takes one of them.
 fn refill<T>(shared: &mut Shared<T>, local: &mut Local<T>) -> Option<Box<Entry<T>>> {
-    shared.gather(local);
+    shared.put(local.gather());
     for _ in 0..LOCAL / 2 {
         let Some(entry) = shared.objects.pop() else { break };
-        local.places += 1;
-        local.room += entry.charged();
-        local.objects.push(entry);
+        local.keep_with_place(entry);
     }
-    local.pop()
-}
-
-/// Takes a shared object, for a thread without a list.
-fn take_shared<T>(shared: &mut Shared<T>) -> Option<Box<Entry<T>>> {
-    let entry = shared.objects.pop()?;
-    shared.places += 1;
-    shared.room += entry.charged();
-    shared.reused += 1;
-    Some(entry)
+    local.take()
 }
 
 /// Keeps an object in a list, with a place of its own if the list has none left; a full list
@@ -333,24 +328,20 @@ fn keep_with_place<T>(
     entry: Box<Entry<T>>,
     max_pooled: usize,
 ) -> Option<Box<Entry<T>>> {
-    if local.objects.len() >= LOCAL {
+    if local.len() >= LOCAL {
         for _ in 0..LOCAL / 2 {
-            let Some(moved) = local.objects.pop() else { break };
-            local.places -= 1;
-            local.room -= moved.charged();
+            let Some((moved, share)) = local.give_up() else { break };
+            shared.put(Share { places: 0, room: share.room - moved.charged() });
             shared.objects.push(moved);
         }
     }
-    if let Err(entry) = local.push(entry) {
-        // What the list keeps for others may be what this one lacks.
-        shared.gather(local);
-        if !shared.take(entry.charged(), max_pooled) {
-            return Some(entry);
-        }
-        local.places += 1;
-        local.room += entry.charged();
-        return local.push(entry).err();
+    let entry = local.keep(entry).err()?;
+    // What the list has for others may be what this one lacks.
+    shared.put(local.gather());
+    if !shared.take(entry.charged(), max_pooled) {
+        return Some(entry);
     }
+    local.keep_with_place(entry);
     None
 }
 
@@ -368,17 +359,17 @@ impl<T: Send + 'static> Reclaimer for Core<T> {
         {
             let mut shared = lock(&self.shared);
             while shed.bytes() < wanted.get() {
-                let Some(entry) = take_shared(&mut shared) else { break };
-                shared.reused -= 1;
+                let Some(entry) = shared.give_up() else { break };
                 shed.push(entry);
             }
             if shed.bytes() < wanted.get() {
                 self.visit(&mut shared, |shared, local| {
                     while shed.bytes() < wanted.get() {
-                        let Some(entry) = local.objects.pop() else { break };
+                        let Some((entry, share)) = local.give_up() else { break };
+                        shared.put(share);
                         shed.push(entry);
                     }
-                    shared.gather(local);
+                    shared.put(local.gather());
                 });
             }
         }

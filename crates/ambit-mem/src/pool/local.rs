@@ -32,11 +32,17 @@ pub(super) const LOCAL: usize = 32;
 /// What a slot holds: objects, and the places and bytes of the pool's limits that are reserved
 /// for them. Those of an object that is out stay reserved for its return.
 pub(super) struct Local<T> {
-    pub objects: Chain<T>,
-    /// Objects that may be kept here: at least `objects.len()`.
-    pub places: usize,
-    /// Bytes that may be kept here: at least `objects.bytes()`.
-    pub room: u64,
+    /// One object beside the list, with a place of its own. Who takes and gives back one object
+    /// at a time uses it alone: a pointer that goes and comes back is the only thing that one
+    /// turn has to wait for from the last.
+    first: Option<Box<Entry<T>>>,
+    /// Bytes reserved for `first`; 0 while it has no place.
+    first_room: u64,
+    list: Chain<T>,
+    /// Objects that may be in the list: at least as many as are.
+    places: usize,
+    /// Bytes that may be in the list: at least as many as are.
+    room: u64,
     /// Objects given out from here.
     pub reused: u64,
 }
@@ -57,25 +63,86 @@ pub(super) struct Slot<T> {
 // slot moves objects between threads but never shares one.
 unsafe impl<T: Send> Sync for Slot<T> {}
 
+/// Places and bytes of the pool's limits.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Share {
+    pub places: usize,
+    pub room: u64,
+}
+
 impl<T> Local<T> {
-    /// Takes the object that came last.
+    fn new() -> Self {
+        Self { first: None, first_room: 0, list: Chain::default(), places: 0, room: 0, reused: 0 }
+    }
+
+    /// Takes an object.
     #[inline]
-    pub(super) fn pop(&mut self) -> Option<Box<Entry<T>>> {
-        let entry = self.objects.pop()?;
+    pub(super) fn take(&mut self) -> Option<Box<Entry<T>>> {
+        let entry = self.first.take().or_else(|| self.list.pop())?;
         self.reused += 1;
         Some(entry)
     }
 
     /// Keeps an object where there is a place for it.
     #[inline]
-    pub(super) fn push(&mut self, entry: Box<Entry<T>>) -> Result<(), Box<Entry<T>>> {
-        let fits = self.objects.len() < self.places
-            && self.objects.bytes().saturating_add(entry.charged()) <= self.room;
+    pub(super) fn keep(&mut self, entry: Box<Entry<T>>) -> Result<(), Box<Entry<T>>> {
+        if self.first.is_none() && entry.charged() <= self.first_room {
+            self.first = Some(entry);
+            return Ok(());
+        }
+        let fits = self.list.len() < self.places
+            && self.list.bytes().saturating_add(entry.charged()) <= self.room;
         if !fits {
             return Err(entry);
         }
-        self.objects.push(entry);
+        self.list.push(entry);
         Ok(())
+    }
+
+    /// Keeps an object with a place of its own, taken for it.
+    pub(super) fn keep_with_place(&mut self, entry: Box<Entry<T>>) {
+        if self.first.is_none() && self.first_room == 0 {
+            self.first_room = entry.charged();
+            self.first = Some(entry);
+        } else {
+            self.places += 1;
+            self.room += entry.charged();
+            self.list.push(entry);
+        }
+    }
+
+    /// Takes an object for good, with its place.
+    pub(super) fn give_up(&mut self) -> Option<(Box<Entry<T>>, Share)> {
+        if let Some(entry) = self.list.pop() {
+            let share = Share { places: 1, room: entry.charged() };
+            self.places -= share.places;
+            self.room -= share.room;
+            return Some((entry, share));
+        }
+        let entry = self.first.take()?;
+        Some((entry, Share { places: 1, room: std::mem::take(&mut self.first_room) }))
+    }
+
+    /// Gives up what is reserved for objects that are not here.
+    pub(super) fn gather(&mut self) -> Share {
+        let mut share =
+            Share { places: self.places - self.list.len(), room: self.room - self.list.bytes() };
+        self.places = self.list.len();
+        self.room = self.list.bytes();
+        // Bytes without a place are worth nothing, so `first` keeps both or none.
+        if self.first.is_none() && self.first_room > 0 {
+            share.places += 1;
+            share.room += std::mem::take(&mut self.first_room);
+        }
+        share
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len() + usize::from(self.first.is_some())
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.list.bytes() + self.first.as_ref().map_or(0, |entry| entry.charged())
     }
 }
 
@@ -85,12 +152,7 @@ impl<T> Slot<T> {
             busy: AtomicBool::new(false),
             revoked: AtomicBool::new(false),
             is_light: fence::is_offered(),
-            local: UnsafeCell::new(Local {
-                objects: Chain::default(),
-                places: 0,
-                room: 0,
-                reused: 0,
-            }),
+            local: UnsafeCell::new(Local::new()),
             _charge: charge,
         }
     }
