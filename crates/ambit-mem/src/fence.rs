@@ -38,9 +38,18 @@ pub(crate) fn light() {
 /// A system call and an interrupt of each processor that runs a thread of this process: some
 /// microseconds.
 pub(crate) fn heavy() {
+    let is_done = try_heavy();
+    // It fails only where `register` did not succeed.
+    debug_assert!(is_done, "membarrier after registration");
+}
+
+/// As [`heavy`], for those who can do without: says whether it was done.
+#[must_use]
+pub(crate) fn try_heavy() -> bool {
     std::sync::atomic::fence(Ordering::SeqCst);
-    kernel::fence();
+    let is_done = kernel::fence();
     std::sync::atomic::fence(Ordering::SeqCst);
+    is_done
 }
 
 #[cfg(all(target_os = "linux", not(miri)))]
@@ -55,10 +64,8 @@ mod kernel {
         membarrier(libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)
     }
 
-    pub(super) fn fence() {
-        let is_done = membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED);
-        // It fails only where `register` did not succeed.
-        debug_assert!(is_done, "membarrier after registration");
+    pub(super) fn fence() -> bool {
+        membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED)
     }
 }
 
@@ -68,7 +75,9 @@ mod kernel {
         cfg!(miri)
     }
 
-    pub(super) fn fence() {}
+    pub(super) fn fence() -> bool {
+        cfg!(miri)
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@
 //! the limit.
 //!
 //! What takes its bytes from an account: bump arenas with scopes ([`Arena`]), entities by keys
-//! that never find another one ([`Slots`], [`GraphArena`]).
+//! that never find another one ([`Slots`], [`GraphArena`]), objects that are freed when no reader
+//! sees them any more ([`epoch`]).
 //!
 //! Also here: the default limit of this machine or container ([`default_limit`]), what the
 //! kernel counts ([`process::Resident`]), and an allocator that counts ([`TrackingAllocator`]).
@@ -35,6 +36,7 @@ mod arena;
 pub mod block;
 mod budget;
 mod bytes;
+pub mod epoch;
 #[allow(unsafe_code)]
 mod fence;
 mod host;

@@ -180,7 +180,7 @@ mod peers {
 
     pub fn slotmap() -> Way<'static> {
         let mut map = slotmap::SlotMap::new();
-        (0..ENTITIES).for_each(|n| drop(map.insert(n)));
+        (0..ENTITIES).for_each(|n| _ = map.insert(n));
         way("slotmap", move |call| {
             let key = map.insert(u64::from(call));
             black_box(map.remove(black_box(key)));
@@ -189,7 +189,7 @@ mod peers {
 
     pub fn sharded_slab() -> Way<'static> {
         let slab = sharded_slab::Slab::new();
-        (0..ENTITIES).for_each(|n| drop(slab.insert(n)));
+        (0..ENTITIES).for_each(|n| _ = slab.insert(n));
         way("sharded-slab", move |call| {
             if let Some(key) = slab.insert(u64::from(call)) {
                 black_box(slab.take(black_box(key)));
