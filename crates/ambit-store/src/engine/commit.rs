@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use ambit_mem::{Account, Bytes};
+use ambit_mem::{Account, Bytes, Reservation};
 
 use super::batch::{Batch, DecodeError, Op, decode};
 use super::memtable::{Memtable, SealedRow};
@@ -50,7 +50,25 @@ pub(super) struct Writer {
     pub journal: Journal,
     /// Applied batches that no frame holds yet (`Group`, `Async`).
     pub pending: Vec<u8>,
+    /// Pays for the capacity of `pending`.
+    pub pending_room: Reservation,
     pub flushed_micros: u64,
+}
+
+impl Writer {
+    /// Makes room for `bytes` more in `pending`; `false` where the budget has none.
+    fn make_room(&mut self, bytes: usize) -> bool {
+        let len = self.pending.len();
+        if self.pending.capacity() - len >= bytes {
+            return true;
+        }
+        let capacity = (len + bytes).next_power_of_two();
+        if self.pending_room.resize(Bytes::of(capacity)).is_err() {
+            return false;
+        }
+        self.pending.reserve_exact(capacity - len);
+        true
+    }
 }
 
 /// A write that was accepted.
@@ -73,6 +91,25 @@ struct Admitted {
     ticket: Arc<Ticket>,
     kills: Vec<Option<SealedRow>>,
     cost: usize,
+}
+
+/// Batches that go into one frame.
+struct Group {
+    admitted: Vec<Admitted>,
+    /// Pays for the frame: the sum of the batches' lengths.
+    frame: Reservation,
+}
+
+/// What became of a batch that asked to be admitted.
+enum Admission {
+    In,
+    Later,
+}
+
+impl Group {
+    fn byte_len(&self) -> usize {
+        self.admitted.iter().map(|admitted| admitted.ticket.batch.byte_len()).sum()
+    }
 }
 
 impl Engine {
@@ -151,40 +188,33 @@ impl Engine {
 
     /// Takes what is queued, as far as it fits one frame, and commits it.
     fn lead(&self, writer: &mut Writer) {
-        let memtable = Arc::clone(&self.published().memtable);
-        if memtable.charged() >= self.options.geometry.memtable as u64
-            && let Err(error) = self.seal_locked(writer)
-        {
-            self.fail_first(error);
-            return;
-        }
-        let mut admitted: Vec<Admitted> = Vec::new();
-        let mut bytes = 0;
+        let frame = match self.account.child("log").reserve(Bytes::ZERO) {
+            Ok(frame) => frame,
+            Err(refusal) => return self.fail_first(refusal.into()),
+        };
+        let mut group = Group { admitted: Vec::new(), frame };
         let limit = self.options.geometry.group.min(writer.journal.max_payload());
         loop {
             let Some(ticket) = lock(&self.queue).pop_front() else {
                 break;
             };
-            let len = ticket.batch.byte_len();
-            if !admitted.is_empty() && bytes + len > limit {
+            let is_first = group.admitted.is_empty();
+            if !is_first && group.byte_len() + ticket.batch.byte_len() > limit {
                 lock(&self.queue).push_front(ticket);
                 break;
             }
-            match self.admit(writer, &ticket) {
-                Ok((kills, cost)) => {
-                    bytes += len;
-                    admitted.push(Admitted { ticket, kills, cost });
-                }
-                // Make room with nothing half done: commit what is admitted, come again.
-                Err(error) if error.kind() == ErrorKind::OverBudget && !admitted.is_empty() => {
+            match self.admit(writer, &ticket, &mut group) {
+                Ok(Admission::In) => {}
+                // Its turn comes again, when what is admitted is committed.
+                Ok(Admission::Later) => {
                     lock(&self.queue).push_front(ticket);
                     break;
                 }
                 Err(error) => *lock(&ticket.outcome) = Some(Err(error)),
             }
         }
-        if !admitted.is_empty() {
-            self.commit(writer, admitted, bytes);
+        if !group.admitted.is_empty() {
+            self.commit(writer, group);
         }
     }
 
@@ -194,13 +224,15 @@ impl Engine {
         }
     }
 
-    /// Checks a batch, reserves its bytes and finds the segment rows that it replaces. Where
-    /// the budget refuses, a seal makes room once.
+    /// Checks a batch, reserves its bytes in memtable and frame, and finds the segment rows that
+    /// it replaces. A batch that the memtable or the budget has no room for first has the memtable
+    /// sealed; not while others are admitted, whose bytes and victims are those of this memtable.
     fn admit(
         &self,
         writer: &mut Writer,
-        ticket: &Ticket,
-    ) -> Result<(Vec<Option<SealedRow>>, usize), StoreError> {
+        ticket: &Arc<Ticket>,
+        group: &mut Group,
+    ) -> Result<Admission, StoreError> {
         let most = writer.journal.max_payload();
         if ticket.batch.byte_len() > most {
             return Err(StoreError::invalid(format!(
@@ -208,20 +240,44 @@ impl Engine {
                 ticket.batch.byte_len()
             )));
         }
-        match self.try_admit(&ticket.batch) {
-            Err(error) if error.kind() == ErrorKind::OverBudget && self.is_dirty() => {
-                self.seal_locked(writer)?;
-                self.try_admit(&ticket.batch)
+        let fits = self.fits_memtable(&ticket.batch)?;
+        let (kills, cost) = match fits.then(|| self.try_admit(&ticket.batch, &mut group.frame)) {
+            Some(Ok(admitted)) => admitted,
+            Some(Err(error)) if error.kind() != ErrorKind::OverBudget || !self.is_dirty() => {
+                return Err(error);
             }
-            outcome => outcome,
+            _ if !group.admitted.is_empty() => return Ok(Admission::Later),
+            _ => {
+                self.seal_locked(writer)?;
+                self.try_admit(&ticket.batch, &mut group.frame)?
+            }
+        };
+        group.admitted.push(Admitted { ticket: Arc::clone(ticket), kills, cost });
+        Ok(Admission::In)
+    }
+
+    /// Does the memtable stay below its size with this batch? An empty one takes any.
+    fn fits_memtable(&self, batch: &Batch) -> Result<bool, StoreError> {
+        let mut cost = self.published().memtable.charged();
+        if cost == 0 {
+            return Ok(true);
         }
+        each_op(batch.as_bytes(), &mut |op| {
+            cost += Memtable::cost(&op) as u64;
+            Ok(())
+        })?;
+        Ok(cost <= self.options.geometry.memtable as u64)
     }
 
     fn is_dirty(&self) -> bool {
         !self.published().memtable.tables().is_empty()
     }
 
-    fn try_admit(&self, batch: &Batch) -> Result<(Vec<Option<SealedRow>>, usize), StoreError> {
+    fn try_admit(
+        &self,
+        batch: &Batch,
+        frame: &mut Reservation,
+    ) -> Result<(Vec<Option<SealedRow>>, usize), StoreError> {
         let published = self.published();
         let mut kills = Vec::with_capacity(batch.len());
         let mut cost = 0;
@@ -236,12 +292,17 @@ impl Engine {
             Ok(())
         })?;
         published.memtable.reserve(cost)?;
+        if let Err(refusal) = frame.grow(Bytes::of(batch.byte_len())) {
+            published.memtable.unreserve(cost);
+            return Err(refusal.into());
+        }
         Ok((kills, cost))
     }
 
     /// Logs, syncs, applies and answers the admitted batches.
-    fn commit(&self, writer: &mut Writer, admitted: Vec<Admitted>, bytes: usize) {
-        let logged = self.log(writer, &admitted, bytes);
+    fn commit(&self, writer: &mut Writer, group: Group) {
+        let logged = self.log(writer, &group);
+        let Group { admitted, .. } = group;
         let memtable = &self.published().memtable;
         match logged {
             Ok(ack) => {
@@ -267,22 +328,21 @@ impl Engine {
         }
     }
 
-    fn log(
-        &self,
-        writer: &mut Writer,
-        admitted: &[Admitted],
-        bytes: usize,
-    ) -> Result<Ack, StoreError> {
-        let batches = admitted.iter().map(|batch| batch.ticket.batch.as_bytes());
-        if self.options.durability == Durability::Sync {
-            let _buffer = self.account.child("log").reserve(Bytes::of(bytes))?;
+    /// Writes the group as a frame, or keeps it for a later one where the durability allows that
+    /// and there is room to keep it.
+    fn log(&self, writer: &mut Writer, group: &Group) -> Result<Ack, StoreError> {
+        let batches = group.admitted.iter().map(|admitted| admitted.ticket.batch.as_bytes());
+        let bytes = group.byte_len();
+        if writer.pending.len() + bytes > writer.journal.max_payload() {
+            self.flush_pending(writer)?;
+        }
+        let is_kept = self.options.durability != Durability::Sync && writer.make_room(bytes);
+        if !is_kept {
+            self.flush_pending(writer)?;
             let mut payload = Vec::with_capacity(bytes);
             batches.for_each(|batch| payload.extend_from_slice(batch));
             let seq = self.append_synced(&mut writer.journal, &payload)?;
             return Ok(Ack { seq, durable: true });
-        }
-        if writer.pending.len() + bytes > writer.journal.max_payload() {
-            self.flush_pending(writer)?;
         }
         batches.for_each(|batch| writer.pending.extend_from_slice(batch));
         let now = self.host.unix_micros();
@@ -320,7 +380,8 @@ impl Engine {
             return Ok(());
         }
         self.append_synced(&mut writer.journal, &writer.pending)?;
-        writer.pending.clear();
+        writer.pending = Vec::new();
+        writer.pending_room.shrink(writer.pending_room.bytes());
         Ok(())
     }
 
@@ -405,4 +466,126 @@ fn split_in_two(journal: &mut Journal, payload: &[u8]) -> Result<bool, StoreErro
 
 pub(super) fn read_only() -> StoreError {
     StoreError::invalid("the store was opened for reading; open it for writing to change it")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Access;
+    use crate::geometry::Geometry;
+    use crate::log::{CellLayout, Column, TableId};
+    use crate::vfs::SimFs;
+    use ambit_mem::Budget;
+
+    struct TestHost;
+
+    impl Host for TestHost {
+        fn unix_micros(&self) -> u64 {
+            1_000_000
+        }
+        fn random_u64(&self) -> u64 {
+            7
+        }
+        fn pid(&self) -> u32 {
+            1
+        }
+        fn started_micros(&self) -> u64 {
+            0
+        }
+    }
+
+    fn open(durability: Durability) -> (Budget, Engine, TableId) {
+        let options = EngineOptions {
+            geometry: Geometry::SMALL,
+            access: Access::Write,
+            create: true,
+            durability,
+            ..EngineOptions::default()
+        };
+        let budget = Budget::new(Bytes::mib(16));
+        let engine =
+            Engine::open(Arc::new(SimFs::new()), Arc::new(TestHost), &budget, options).unwrap();
+        let body = Column { name: "body".into(), layout: CellLayout::Var };
+        let table = engine.create_table("t", &[], vec![body]).unwrap();
+        (budget, engine, table)
+    }
+
+    fn put(table: TableId, key: &[u8], len: usize) -> Batch {
+        let mut batch = Batch::new();
+        batch.put(table, key, &[Some(&vec![1; len])]);
+        batch
+    }
+
+    fn live(engine: &Engine, table: TableId) -> u64 {
+        engine.snapshot().table(table).unwrap().unwrap().len()
+    }
+
+    fn held(budget: &Budget, account: &str) -> u64 {
+        budget.account(account, ambit_mem::Priority::Write).used().get()
+    }
+
+    #[test]
+    fn the_memtable_is_sealed_before_a_batch_that_would_overfill_it() {
+        let (budget, engine, table) = open(Durability::Sync);
+        let most = Geometry::SMALL.memtable as u64;
+        for number in 0..40_u8 {
+            engine.write(put(table, &[number], 1200)).unwrap();
+            let charged = held(&budget, "store/memtable");
+            assert!(charged > 0 && charged <= most, "{charged} after batch {number}");
+        }
+        // One that is larger than the memtable has it for itself.
+        engine.write(put(table, b"large", 6000)).unwrap();
+        assert!(held(&budget, "store/memtable") > most);
+        assert_eq!(live(&engine, table), 41);
+    }
+
+    #[test]
+    fn a_group_is_committed_before_the_seal_that_its_next_batch_needs() {
+        let (_, engine, table) = open(Durability::Sync);
+        engine.write(put(table, b"twice", 100)).unwrap();
+        engine.write(put(table, b"filler", 2000)).unwrap();
+        // The first replaces a row of the memtable, the second needs the memtable sealed.
+        let batches = [put(table, b"twice", 300), put(table, b"other", 1500)];
+        let tickets = batches.map(|batch| Arc::new(Ticket { batch, outcome: Mutex::default() }));
+        lock(&engine.queue).extend(tickets.iter().cloned());
+        {
+            let mut guard = engine.writing().unwrap();
+            let writer = guard.as_mut().unwrap();
+            while !lock(&engine.queue).is_empty() {
+                engine.lead(writer);
+            }
+        }
+        for ticket in &tickets {
+            assert!(lock(&ticket.outcome).take().unwrap().unwrap().durable);
+        }
+        assert_eq!(live(&engine, table), 3, "no key is live twice");
+        assert_eq!(engine.verify(&mut |_, _| true).unwrap().problems, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_refused_frame_leaves_nothing_charged_and_the_next_write_succeeds() {
+        for durability in [Durability::Sync, Durability::Async] {
+            let (budget, engine, table) = open(durability);
+            engine.write(put(table, b"a", 100)).unwrap();
+            let before = budget.used();
+            budget.plant_refusal(None);
+            engine.write(put(table, b"b", 100)).unwrap();
+            let requests = budget.requests();
+            assert!(requests > 0 && budget.used() > before);
+            for refused in 0..requests {
+                let before = (held(&budget, "store/memtable"), live(&engine, table));
+                budget.plant_refusal(Some(ambit_mem::Refusal::Once(refused)));
+                let outcome = engine.write(put(table, format!("c{refused}").as_bytes(), 100));
+                budget.plant_refusal(None);
+                if outcome.is_err() {
+                    let after = (held(&budget, "store/memtable"), live(&engine, table));
+                    assert_eq!(after, before, "{durability:?}");
+                }
+                engine.write(put(table, format!("d{refused}").as_bytes(), 100)).unwrap();
+            }
+            engine.close().unwrap();
+            drop(engine);
+            assert_eq!(budget.outstanding(), Vec::new(), "{durability:?}");
+        }
+    }
 }

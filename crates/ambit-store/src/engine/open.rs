@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use ambit_mem::{Account, Budget, Priority};
+use ambit_mem::{Account, Budget, Bytes, Priority};
 
 use super::builder::{AliveRows, KeyIndex, RowSource, write_rows};
 use super::commit::{Engine, Writer};
@@ -95,6 +95,7 @@ impl Engine {
         let tables = journal.as_ref().map(|journal| journal.state().tables.clone());
         let published = Published::new(&tables.unwrap_or_default(), memtable);
         let flushed_micros = host.unix_micros();
+        let pending_room = account.child("log").reserve(Bytes::ZERO)?;
         Ok(Self {
             options,
             host,
@@ -105,6 +106,7 @@ impl Engine {
             writer: Mutex::new(journal.map(|journal| Writer {
                 journal,
                 pending: Vec::new(),
+                pending_room,
                 flushed_micros,
             })),
             queue: Mutex::new(VecDeque::new()),
