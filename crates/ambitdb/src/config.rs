@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ambit_mem::Bytes;
+use ambit_mem::{Bytes, Priority};
 pub use ambit_store::engine::{Access, Durability};
 use ambit_store::geometry::Geometry;
 pub use ambit_store::segment::Io;
@@ -44,21 +44,36 @@ impl Config {
     }
 }
 
+/// Windows that seals, merges and look-ups hold at a time, mostly.
+const WRITE_WINDOWS: usize = 4;
+
 /// Searching threads that a budget has room for.
 pub(crate) fn most_threads(budget: Bytes) -> usize {
     usize::try_from(budget.get() / MIN_BUDGET.get()).unwrap_or(usize::MAX).max(1)
 }
 
-/// Sizes for a budget: the memtable an eighth of it, buffers a sixty-fourth.
+/// Sizes for a budget: the memtable an eighth of it, a window the power of two below a sixteenth,
+/// buffers a sixty-fourth.
 pub(crate) fn geometry(budget: Bytes) -> Geometry {
     let standard = Geometry::STANDARD;
     let share = |part: u64, least: usize, most: usize| {
         usize::try_from(budget.get() / part).unwrap_or(most).clamp(least, most)
     };
+    let window = share(16, 256 << 10, standard.window);
     Geometry {
+        window: 1 << window.ilog2(),
         memtable: share(8, 256 << 10, standard.memtable),
         group: share(16, 256 << 10, standard.group),
         copy_buffer: share(64, 64 << 10, standard.copy_buffer),
         ..standard
     }
+}
+
+/// Bytes of a `budget` that writes take beside the batches that their callers hold: the memtable, a
+/// log frame, the seal's buffer, the part that mapped windows leave free, and some windows. Who
+/// holds batches under the budget of a store leaves that much alone.
+pub fn write_room(budget: Bytes) -> Bytes {
+    let Geometry { memtable, group, copy_buffer, window, .. } = geometry(budget);
+    let held = Bytes::of(memtable + group + copy_buffer + WRITE_WINDOWS * window);
+    held.saturating_add(Priority::Cache.headroom(budget))
 }

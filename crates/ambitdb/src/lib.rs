@@ -50,7 +50,7 @@ pub use batch::WriteBatch;
 pub use collection::{
     Answer, Collection, EachRows, EntityInfo, Hit, ListOptions, MAX_K, SearchRequest,
 };
-pub use config::{Access, Config, Durability, Io, MIN_BUDGET};
+pub use config::{Access, Config, Durability, Io, MIN_BUDGET, write_room};
 pub use entity::{Entity, EntityId, MAX_BODY, MAX_KEY, MAX_KIND, Relation};
 pub use error::{Error, ErrorKind, Result};
 pub use import::{Import, ImportReport};

@@ -102,10 +102,11 @@ pub fn index(
         let kind = SpaceKind::Dense { dim: embedder.dim(), metric: Metric::Cosine };
         store.create_space(session.name(), TEXT_SPACE, kind)?;
     }
+    drop(collection);
     let progress = Progress::new(&session.output, "index", Unit::Items("files"), None);
     let ingest = Ingest {
         store,
-        collection: session.collection(store)?,
+        collection: session.name(),
         embedder: &embedder,
         interrupt,
         threads: session.settings.threads.value,

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ambit_embed::Embedder;
 use ambit_mem::Priority;
-use ambitdb::{Collection, Entity, ListOptions, Store, Value, WriteBatch};
+use ambitdb::{Entity, ListOptions, Store, Value, WriteBatch};
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::books::{Books, Skip, Stays, Tally, is_under};
@@ -29,9 +29,11 @@ const FILE: &str = "file";
 const CHUNK: &str = "chunk";
 /// Files that wait for the writing thread.
 const WAITING: usize = 64;
-/// Bytes of entities after which a write is not filled up with another file, and the most of one
-/// file that goes into one write. Far below what a log frame holds.
-const WRITE_BYTES: usize = 4 << 20;
+/// Most bytes of entities that go into one write, about. Far below what a log frame holds.
+const WRITE_BYTES: u64 = 2 << 20;
+/// Part of the budget that a write may be, so that it fits the memtable, which is an eighth and takes
+/// a good twice the bytes of a write.
+const WRITE_SHARE: u64 = 48;
 /// Changes after which a removal is written.
 const REMOVALS: usize = 1024;
 
@@ -39,8 +41,8 @@ const REMOVALS: usize = 1024;
 pub struct Ingest<'a> {
     /// Where entities go.
     pub store: &'a Store,
-    /// The collection as it was before the run.
-    pub collection: Collection,
+    /// Name of the collection that takes them.
+    pub collection: &'a str,
     /// Makes the vectors.
     pub embedder: &'a dyn Embedder,
     /// Ends the run between two files.
@@ -70,6 +72,15 @@ struct Prepared<'a> {
     held: Held<'a>,
 }
 
+/// Files that are written together.
+#[derive(Default)]
+struct Write<'a> {
+    batch: WriteBatch,
+    weight: usize,
+    /// Pays for the bytes until they are written.
+    held: Vec<Held<'a>>,
+}
+
 type Prepares<'a> = Result<Outcome<'a>, Failure>;
 
 impl Ingest<'_> {
@@ -81,7 +92,7 @@ impl Ingest<'_> {
     pub fn run(&self, roots: &[PathBuf], progress: &Progress) -> Result<Tally, Failure> {
         let budget = self.store.budget();
         let mut books = Books::new(&budget.account("index/paths", Priority::Write))?;
-        let room = Room::new(budget.account("index/files", Priority::Write));
+        let room = Room::new(budget);
         let walk = Mutex::new(Walk::new(roots));
         let (sender, receiver) = sync_channel(WAITING);
         std::thread::scope(|scope| {
@@ -137,7 +148,8 @@ impl Ingest<'_> {
             }
         };
         let hash = format!("{:032x}", xxh3_128(document.as_bytes()));
-        let before = self.collection.info_of(path)?;
+        // Looked up afresh for each file: a collection that is kept keeps the memtable that was.
+        let before = self.store.collection(self.collection)?.info_of(path)?;
         let property = |name: &str| before.as_ref().and_then(|info| info.properties.get(name));
         let is = |name: &str, value: &str| matches!(property(name), Some(Value::String(found)) if found == value);
         if is("hash", &hash) && is("embedder", self.embedder.name()) {
@@ -149,7 +161,9 @@ impl Ingest<'_> {
         let outdated: Vec<String> = had.filter(|key| !names.contains(key.as_str())).collect();
         let file = self.file(path, hash, &chunks);
         let bytes = document.len() as u64;
-        let weight = chunks.iter().map(weight).chain(outdated.iter().map(String::len)).sum();
+        // The entity of the file names each chunk.
+        let weight = chunks.iter().map(|chunk| weight(chunk) + chunk.key.len() - path.len());
+        let weight = weight.chain(outdated.iter().map(String::len)).sum();
         let prepared = Prepared { file, chunks, outdated, bytes, weight, held };
         Ok(Outcome::Changed(Box::new(prepared)))
     }
@@ -203,6 +217,12 @@ impl Ingest<'_> {
         Ok(chunks)
     }
 
+    /// Bytes of entities that go into one write, about.
+    fn most_of_a_write(&self) -> usize {
+        let share = self.store.budget().limit().get() / WRITE_SHARE;
+        usize::try_from(share.min(WRITE_BYTES)).unwrap_or(usize::MAX)
+    }
+
     /// Writes what the workers send, several small files at a time, until they are done.
     fn write_all(
         &self,
@@ -210,40 +230,40 @@ impl Ingest<'_> {
         books: &mut Books,
         progress: &Progress,
     ) -> Result<(), Failure> {
+        let most = self.most_of_a_write();
         while let Ok(first) = receiver.recv() {
-            let mut batch = WriteBatch::new();
-            let mut filled = 0;
-            let mut held = Vec::new();
+            let mut write = Write::default();
             let mut next = Some(first);
             while let Some(outcome) = next {
                 match outcome? {
                     Outcome::Changed(prepared) => {
                         let chunks = prepared.chunks.len() as u64;
                         books.changed(&prepared.file.key, chunks, prepared.bytes)?;
-                        if prepared.weight > WRITE_BYTES {
-                            self.write_large(*prepared)?;
+                        if write.weight + prepared.weight > most {
+                            self.store.write(&std::mem::take(&mut write).batch)?;
+                        }
+                        if prepared.weight > most {
+                            self.write_large(*prepared, most)?;
                         } else {
-                            filled += prepared.weight;
-                            held.push(self.put(*prepared, &mut batch));
+                            self.put(*prepared, &mut write);
                         }
                     }
                     Outcome::Unchanged(path) => books.unchanged(&path)?,
                     Outcome::Skipped(skip, stays) => books.skipped(skip, stays),
                     Outcome::Refused(path, refusal) => books.refused(path, &refusal),
                 }
-                next = if filled < WRITE_BYTES { receiver.try_recv().ok() } else { None };
+                next = receiver.try_recv().ok();
             }
-            if !batch.is_empty() {
-                self.store.write(&batch)?;
-            }
+            self.store.write(&write.batch)?;
             progress.set(books.tally.files);
         }
         Ok(())
     }
 
-    /// Moves a file into `batch`; what pays for its bytes until they are written.
-    fn put<'a>(&self, prepared: Prepared<'a>, batch: &mut WriteBatch) -> Held<'a> {
-        let name = self.collection.name();
+    /// Moves a file into `write`.
+    fn put<'a>(&self, prepared: Prepared<'a>, write: &mut Write<'a>) {
+        let name = self.collection;
+        let batch = &mut write.batch;
         for key in &prepared.outdated {
             batch.delete(name, key);
         }
@@ -251,15 +271,16 @@ impl Ingest<'_> {
             batch.put(name, chunk);
         }
         batch.put(name, prepared.file);
-        prepared.held
+        write.weight += prepared.weight;
+        write.held.push(prepared.held);
     }
 
-    /// Writes a file that is too large for one batch in several. Until the last of them its entity
+    /// Writes a file that is too large for one batch in several, each of `most` bytes, about. Until the last of them its entity
     /// has no hash and names the chunks of before and of now, so that a run that ends in between is
     /// made good by the next.
-    fn write_large(&self, prepared: Prepared<'_>) -> Result<(), Failure> {
+    fn write_large(&self, prepared: Prepared<'_>, most: usize) -> Result<(), Failure> {
         let Prepared { file, chunks, outdated, held, .. } = prepared;
-        let name = self.collection.name();
+        let name = self.collection;
         let mut begun = file.clone();
         begun.properties.remove("hash");
         if let Some(Value::List(names)) = begun.properties.get_mut("chunks") {
@@ -272,7 +293,7 @@ impl Ingest<'_> {
         for chunk in chunks {
             filled += weight(&chunk);
             batch.put(name, chunk);
-            if filled >= WRITE_BYTES {
+            if filled >= most {
                 self.store.write(&std::mem::take(&mut batch))?;
                 filled = 0;
             }
@@ -292,12 +313,12 @@ impl Ingest<'_> {
     /// Removes the files under `roots` that the walk did not come by.
     fn remove_gone(&self, roots: &[PathBuf], books: &mut Books) -> Result<(), Failure> {
         let keys: Vec<String> = roots.iter().filter_map(|root| key_of(root)).collect();
-        let name = self.collection.name();
+        let name = self.collection;
         let files = ListOptions { kind: Some(FILE.into()), ..ListOptions::default() };
         let mut gone = WriteBatch::new();
         let mut removed = 0;
         let mut ended = Ok(());
-        self.collection.scan(&files, &mut |file| {
+        self.store.collection(name)?.scan(&files, &mut |file| {
             let is_ours = keys.iter().any(|root| is_under(&file.key, root));
             if !is_ours || !books.is_gone(&file.key) {
                 return true;
