@@ -12,7 +12,8 @@
 //! sees them any more ([`epoch`]).
 //!
 //! Also here: the default limit of this machine or container ([`default_limit`]), what the
-//! kernel counts ([`process::Resident`]), and an allocator that counts ([`TrackingAllocator`]).
+//! kernel counts ([`process::Resident`]), and allocators that count ([`TrackingAllocator`] for a
+//! process, [`MonitoredAllocator`] for an arena or a pool).
 //! Files, vectors and threads of its own are not known here.
 //!
 //! ```
@@ -69,6 +70,6 @@ pub use priority::Priority;
 pub use reclaim::Reclaimer;
 pub use reservation::Reservation;
 pub use tracking::{
-    AllocatorRate, AllocatorStats, Tag, TagScope, TagStats, TooManyTags, Tracking,
-    TrackingAllocator,
+    AllocatorRate, AllocatorStats, MonitoredAllocator, Tag, TagScope, TagStats, Tagged,
+    TooManyTags, Tracking, TrackingAllocator,
 };

@@ -13,11 +13,15 @@ pub(crate) mod hook;
 mod listed;
 mod local;
 mod mark;
+mod monitored;
 mod stats;
 mod tag;
+mod tagged;
 #[cfg(test)]
 mod tests;
 
 pub use allocator::{Tracking, TrackingAllocator};
+pub use monitored::MonitoredAllocator;
 pub use stats::{AllocatorRate, AllocatorStats, TagStats};
 pub use tag::{Tag, TagScope, TooManyTags};
+pub use tagged::Tagged;

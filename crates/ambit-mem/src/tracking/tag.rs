@@ -9,6 +9,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::local;
+use super::tagged::Tagged;
 use crate::sync::{AtomicUsize, Mutex, OnceLock, Ordering, lock};
 
 /// Tags that can be registered, the untagged one included.
@@ -80,6 +81,27 @@ impl Tag {
     pub(crate) fn from_number(number: u8) -> Self {
         let is_registered = usize::from(number) < USED.load(Ordering::Acquire);
         if is_registered { Self(number) } else { Self::UNTAGGED }
+    }
+
+    /// Counts what `future` allocates while it is polled under this tag, on whichever thread.
+    pub fn future<F: Future>(self, future: F) -> Tagged<F> {
+        Tagged::new(self, future)
+    }
+
+    /// Counts what `work` allocates under this tag, on whichever thread it is called.
+    ///
+    /// ```
+    /// # use ambit_mem::Tag;
+    /// let import = Tag::named("import")?;
+    /// let thread = std::thread::spawn(import.wrap(Tag::current));
+    /// assert_eq!(thread.join().ok(), Some(import));
+    /// # Ok::<(), ambit_mem::TooManyTags>(())
+    /// ```
+    pub fn wrap<R>(self, work: impl FnOnce() -> R) -> impl FnOnce() -> R {
+        move || {
+            let _scope = self.enter();
+            work()
+        }
     }
 
     fn all(used: usize) -> impl Iterator<Item = Self> {
