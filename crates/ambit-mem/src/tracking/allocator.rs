@@ -5,25 +5,17 @@
 //! that only this thread writes. No lock, no atomic read-modify-write, and no allocation. All
 //! else (tags, large blocks, alignments of 16 and more, a thread's first call, reporting to the
 //! peak, samples) takes the slow path, which has no lock and no allocation either.
-//!
-//! What must hold: the path taken by `alloc` and that taken by `dealloc` agree on where a block
-//! begins and what was asked for, whether the allocator was on or off at either time; `mark` says
-//! how.
 
-use std::alloc::{GlobalAlloc, Layout};
 use std::fmt;
 
-use super::figure::{Figure, Sizes};
-use super::hook::{self, Hook, Sample};
+use super::figure::Figure;
+use super::hook::{self, Hook};
 use super::listed::Listed;
 use super::local::{self, Local, SLOTS};
-use super::mark::{self, Block, Content, Mark};
+use super::mark::Mark;
 use super::stats::{AllocatorStats, TagStats, now_us};
 use super::tag::{TAGS, Tag};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
-
-/// Largest alignment of blocks that say by their address whether they are marked.
-const PLAIN_ALIGN: usize = 8;
 
 /// Whether an allocator counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,14 +56,14 @@ pub enum Tracking {
 /// # Ok::<(), ambit_mem::TooManyTags>(())
 /// ```
 pub struct TrackingAllocator<A> {
-    inner: A,
+    pub(super) inner: A,
     is_off: AtomicBool,
     /// When the first call was counted; zero before.
     started_us: AtomicU64,
     /// The first is everything, tagged or not; the others are those of their tags.
-    figures: [Figure; TAGS],
+    pub(super) figures: [Figure; TAGS],
     samplers: [Sampler; SLOTS + 1],
-    listed: Listed,
+    pub(super) listed: Listed,
 }
 
 /// When is the next sample of a slot due?
@@ -102,7 +94,8 @@ impl<A> TrackingAllocator<A> {
         &self.inner
     }
 
-    /// Turns counting on or off, for all threads from their next call on.
+    /// Turns counting on or off. This thread follows at once; others do, too, but for calls that
+    /// are under way: one of these may have its thread go on counting for 64 KiB more.
     ///
     /// While off, nothing new is counted; blocks that were counted under a tag are still deducted
     /// when they are freed, so that the figures of tags are exact for what was allocated while
@@ -110,6 +103,9 @@ impl<A> TrackingAllocator<A> {
     /// what was allocated while off and keeps what was freed while off, but is never negative.
     pub fn set(&self, tracking: Tracking) {
         self.is_off.store(tracking == Tracking::Off, Ordering::Relaxed);
+        if tracking == Tracking::Off {
+            (0..SLOTS).for_each(|slot| self.figures[0].disarm(slot));
+        }
     }
 
     /// Whether it counts.
@@ -146,14 +142,8 @@ impl<A> TrackingAllocator<A> {
         self.figures.iter().for_each(Figure::reset_peak);
     }
 
-    /// This thread's slot, if an allocation of this layout is on the path of most calls.
     #[inline]
-    fn plain(&self, layout: Layout) -> Option<usize> {
-        (layout.align() <= PLAIN_ALIGN && !self.is_off()).then(|| Local::get().plain_slot())?
-    }
-
-    #[inline]
-    fn is_off(&self) -> bool {
+    pub(super) fn is_off(&self) -> bool {
         self.is_off.load(Ordering::Relaxed)
     }
 
@@ -165,7 +155,7 @@ impl<A> TrackingAllocator<A> {
     }
 
     /// This thread's slot, or the shared one.
-    fn slot(&self, local: Local) -> usize {
+    pub(super) fn slot(&self, local: Local) -> usize {
         local.own_slot().unwrap_or_else(|| {
             if self.started_us.load(Ordering::Relaxed) == 0 {
                 let now = now_us().max(1);
@@ -176,17 +166,27 @@ impl<A> TrackingAllocator<A> {
         })
     }
 
-    fn count_alloc(&self, slot: usize, size: usize, mark: Mark) {
-        self.figures[0].alloc(slot, size, || self.until_sample(slot));
+    pub(super) fn count_alloc(&self, slot: usize, size: usize, mark: Mark) {
+        self.figures[0].alloc(slot, size, || self.settle(slot));
         if mark.tag() != 0 {
-            self.figures[mark.tag()].alloc(slot, size, || u64::MAX);
+            let figure = &self.figures[mark.tag()];
+            figure.alloc(slot, size, || figure.settle(slot, u64::MAX));
         }
     }
 
-    fn count_free(&self, slot: usize, size: usize, mark: Mark) {
-        self.figures[0].free(slot, size, || self.until_sample(slot));
+    pub(super) fn count_free(&self, slot: usize, size: usize, mark: Mark) {
+        self.figures[0].free(slot, size, || self.settle(slot));
         if mark.tag() != 0 {
-            self.figures[mark.tag()].free(slot, size, || u64::MAX);
+            let figure = &self.figures[mark.tag()];
+            figure.free(slot, size, || figure.settle(slot, u64::MAX));
+        }
+    }
+
+    /// Reports what a slot has counted, and says when to look at it again.
+    fn settle(&self, slot: usize) {
+        self.figures[0].settle(slot, self.until_sample(slot));
+        if self.is_off() {
+            self.figures[0].disarm(slot);
         }
     }
 
@@ -203,7 +203,7 @@ impl<A> TrackingAllocator<A> {
 
     /// The hook to offer the next allocation to, if it reaches the slot's next sample.
     #[inline]
-    fn due(&self, slot: usize, size: usize, local: Local) -> Option<&'static Hook> {
+    pub(super) fn due(&self, slot: usize, size: usize, local: Local) -> Option<&'static Hook> {
         let hook = hook::installed()?;
         let sampler = &self.samplers[slot];
         let at = sampler.at.load(Ordering::Relaxed);
@@ -231,7 +231,7 @@ impl<A> TrackingAllocator<A> {
         sampler.generation.store(hook::generation(), Ordering::Relaxed);
         let is_mine =
             sampler.at.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        self.figures[0].settle(slot, self.until_sample(slot));
+        self.settle(slot);
         is_mine
     }
 }
@@ -250,188 +250,5 @@ impl<A: fmt::Debug> fmt::Debug for TrackingAllocator<A> {
             .field("tracking", &self.tracking())
             .field("stats", &self.stats())
             .finish_non_exhaustive()
-    }
-}
-
-impl<A: GlobalAlloc> TrackingAllocator<A> {
-    /// # Safety
-    /// As for [`GlobalAlloc::alloc`].
-    #[inline(never)]
-    unsafe fn alloc_slowly(&self, layout: Layout, content: Content) -> *mut u8 {
-        if self.is_off() {
-            // SAFETY: as the caller says.
-            let block =
-                unsafe { Block::alloc(&self.inner, &self.listed, layout, Mark::NONE, content) };
-            return block.map_or(std::ptr::null_mut(), |(block, _)| block.pointer);
-        }
-        let local = Local::get();
-        let slot = self.slot(local);
-        let due = self.due(slot, layout.size(), local);
-        let tagged = Mark::new(local.tag());
-        let mark = if due.is_some() { tagged.sampled() } else { tagged };
-        // SAFETY: as the caller says.
-        let block = unsafe { Block::alloc(&self.inner, &self.listed, layout, mark, content) };
-        let Some((block, mark)) = block else { return std::ptr::null_mut() };
-        self.count_alloc(slot, layout.size(), mark);
-        if let Some(hook) = due.filter(|_| mark.is_sampled()) {
-            self.offer(hook, block, mark);
-        }
-        block.pointer
-    }
-
-    /// # Safety
-    /// As for [`GlobalAlloc::dealloc`].
-    #[inline(never)]
-    unsafe fn dealloc_slowly(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: as the caller says.
-        let block = unsafe { Block::of(pointer, layout) };
-        // SAFETY: the block is alive.
-        let mark = unsafe { block.take(&self.listed) };
-        if mark.is_sampled() {
-            end_sample(pointer);
-        }
-        // SAFETY: as the caller says.
-        unsafe { block.free(&self.inner) };
-        if !self.is_off() || mark.tag() != 0 {
-            self.count_free(self.slot(Local::get()), layout.size(), mark);
-        }
-    }
-
-    /// # Safety
-    /// As for [`GlobalAlloc::realloc`].
-    #[inline(never)]
-    unsafe fn realloc_slowly(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // SAFETY: as the caller says.
-        let block = unsafe { Block::of(pointer, layout) };
-        // SAFETY: the block is alive.
-        let before = unsafe { block.take(&self.listed) };
-        if before.is_sampled() {
-            end_sample(pointer);
-        }
-        let kept = before.unsampled();
-        let local = Local::get();
-        let is_counted = !self.is_off() || kept.tag() != 0;
-        let slot = if is_counted { self.slot(local) } else { SLOTS };
-        let due = if self.is_off() { None } else { self.due(slot, new_size, local) };
-        let mark = if due.is_some() { kept.sampled() } else { kept };
-        // SAFETY: as the caller says.
-        let moved = unsafe { block.realloc(&self.inner, &self.listed, new_size, mark) };
-        let Some((moved, mark)) = moved else {
-            // SAFETY: the block is still alive.
-            unsafe { block.put(&self.listed, kept) };
-            return std::ptr::null_mut();
-        };
-        if is_counted {
-            self.count_alloc(slot, new_size, mark);
-            self.count_free(slot, layout.size(), kept);
-        }
-        if let Some(hook) = due.filter(|_| mark.is_sampled()) {
-            self.offer(hook, moved, mark);
-        }
-        moved.pointer
-    }
-
-    /// Offers a marked block as a sample, and takes the mark back if it is not kept.
-    #[cold]
-    fn offer(&self, hook: &Hook, block: Block, mark: Mark) {
-        let sample = Sample {
-            address: block.pointer.addr(),
-            size: block.size(),
-            tag: Tag::from_index(mark.tag()),
-        };
-        if !local::unsampled(|| (hook.sampled)(&sample)) {
-            // SAFETY: the block was allocated just now and is not handed out yet.
-            unsafe {
-                block.take(&self.listed);
-                block.put(&self.listed, mark.unsampled());
-            }
-        }
-    }
-}
-
-/// Reports the end of the sample at this address.
-#[cold]
-fn end_sample(pointer: *mut u8) {
-    if let Some(hook) = hook::installed() {
-        local::unsampled(|| (hook.freed)(pointer.addr()));
-    }
-}
-
-// SAFETY: every block comes from `inner`, at least as large and as aligned as asked for, and goes
-// back to it with the layout that it was asked for with: on the path of plain blocks by
-// `plain_layout`, on the other as `mark` proves, and whether a block is plain is told by its
-// layout and address alone. Counting neither unwinds nor touches the memory handed out.
-unsafe impl<A: GlobalAlloc> GlobalAlloc for TrackingAllocator<A> {
-    #[inline]
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let size = layout.size();
-        if let Some(slot) = self.plain(layout)
-            && self.figures[0].try_alloc(slot, size)
-        {
-            // SAFETY: the layout is not empty.
-            let block = unsafe { self.inner.alloc(mark::plain_layout(size)) };
-            if block.is_null() {
-                self.figures[0].uncount_alloc(slot, size);
-            }
-            return block;
-        }
-        // SAFETY: as the caller says.
-        unsafe { self.alloc_slowly(layout, Content::Any) }
-    }
-
-    #[inline]
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let size = layout.size();
-        if let Some(slot) = self.plain(layout)
-            && self.figures[0].try_alloc(slot, size)
-        {
-            // SAFETY: the layout is not empty.
-            let block = unsafe { self.inner.alloc_zeroed(mark::plain_layout(size)) };
-            if block.is_null() {
-                self.figures[0].uncount_alloc(slot, size);
-            }
-            return block;
-        }
-        // SAFETY: as the caller says.
-        unsafe { self.alloc_slowly(layout, Content::Zeroed) }
-    }
-
-    #[inline]
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        let size = layout.size();
-        if layout.align() <= PLAIN_ALIGN
-            && mark::is_plain(pointer)
-            && !self.is_off()
-            && let Some(slot) = Local::get().own_slot()
-            && self.figures[0].try_free(slot, size)
-        {
-            // SAFETY: an unmarked block of this place was asked for with this layout.
-            unsafe { self.inner.dealloc(pointer, mark::plain_layout(size)) };
-            return;
-        }
-        // SAFETY: as the caller says.
-        unsafe { self.dealloc_slowly(pointer, layout) };
-    }
-
-    #[inline]
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        let size = layout.size();
-        if layout.align() <= PLAIN_ALIGN
-            && mark::is_plain(pointer)
-            && !self.is_off()
-            && let Some(slot) = Local::get().own_slot()
-            && self.figures[0].has_realloc_room(slot, Sizes { old: size, new: new_size })
-        {
-            let asked = mark::plain_layout(new_size).size();
-            // SAFETY: an unmarked block of this place was asked for with this layout, and the new
-            // size is not zero.
-            let moved = unsafe { self.inner.realloc(pointer, mark::plain_layout(size), asked) };
-            if !moved.is_null() {
-                self.figures[0].count_realloc(slot, Sizes { old: size, new: new_size });
-            }
-            return moved;
-        }
-        // SAFETY: as the caller says.
-        unsafe { self.realloc_slowly(pointer, layout, new_size) }
     }
 }

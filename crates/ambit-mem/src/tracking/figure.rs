@@ -9,7 +9,8 @@
 //! allocated reaches alloc_until, or freed reaches free_until  ->  settle: report, set both anew
 //! ```
 //!
-//! so at no time more than 64 KiB per thread are unreported, and the peak is exact to that. All
+//! so at no time more than 64 KiB per thread are unreported, and the peak is exact to that. The
+//! same two numbers are how a sample or a change of state is noticed: they are set lower. All
 //! zero is the state before the first call, so a static of figures takes no room in a binary and
 //! no memory before it is used. The last slot is the shared one: it is added to atomically, and
 //! reports every call.
@@ -131,6 +132,18 @@ impl Figure {
         has_room
     }
 
+    /// Whether [`Figure::try_alloc`] would count this.
+    #[inline]
+    pub(super) fn has_alloc_room(&self, slot: usize, size: usize) -> bool {
+        self.slots[slot].has_alloc_room(size)
+    }
+
+    /// Whether [`Figure::try_free`] would count this.
+    #[inline]
+    pub(super) fn has_free_room(&self, slot: usize, size: usize) -> bool {
+        self.slots[slot].has_free_room(size)
+    }
+
     /// Whether a `realloc` can be counted and nothing is due; then both sizes are below
     /// [`UNREPORTED`].
     #[inline]
@@ -155,30 +168,29 @@ impl Figure {
         bump(&slot.allocated, (size as u64).wrapping_neg());
     }
 
-    /// Counts an allocation of any size in any slot. Something else is due after `within` bytes of
-    /// further allocations.
+    /// Counts an allocation of any size in any slot; has the slot settled if that is due.
     #[inline]
-    pub(super) fn alloc(&self, slot: usize, size: usize, within: impl FnOnce() -> u64) {
+    pub(super) fn alloc(&self, slot: usize, size: usize, settle: impl FnOnce()) {
         if slot == SLOTS {
             return self.alloc_shared(size);
         }
         let own = &self.slots[slot];
         own.count_alloc(size);
         if own.allocated.load(Ordering::Relaxed) >= own.alloc_until.load(Ordering::Relaxed) {
-            self.settle(slot, within());
+            settle();
         }
     }
 
-    /// Counts a free of any size in any slot.
+    /// Counts a free of any size in any slot; has the slot settled if that is due.
     #[inline]
-    pub(super) fn free(&self, slot: usize, size: usize, within: impl FnOnce() -> u64) {
+    pub(super) fn free(&self, slot: usize, size: usize, settle: impl FnOnce()) {
         if slot == SLOTS {
             return self.free_shared(size);
         }
         let own = &self.slots[slot];
         own.count_free(size);
         if own.freed.load(Ordering::Relaxed) >= own.free_until.load(Ordering::Relaxed) {
-            self.settle(slot, within());
+            settle();
         }
     }
 
@@ -216,6 +228,12 @@ impl Figure {
         let less = UNREPORTED - balance.min(0).unsigned_abs();
         own.alloc_until.store(allocated.wrapping_add(more), Ordering::Relaxed);
         own.free_until.store(freed.wrapping_add(less), Ordering::Relaxed);
+    }
+
+    /// Has something be due at a slot's next call, whatever its size.
+    pub(super) fn disarm(&self, slot: usize) {
+        self.slots[slot].alloc_until.store(0, Ordering::Relaxed);
+        self.slots[slot].free_until.store(0, Ordering::Relaxed);
     }
 
     fn report(&self, balance: i64) {
@@ -309,7 +327,7 @@ mod tests {
                 let slot = SLOT[slot];
                 if is_alloc {
                     if slot == SLOTS || !figure.try_alloc(slot, size) {
-                        figure.alloc(slot, size, || u64::MAX);
+                        figure.alloc(slot, size, || figure.settle(slot, u64::MAX));
                     }
                     current += size;
                     allocated += size;
@@ -318,7 +336,7 @@ mod tests {
                 } else {
                     let size = size.min(current);
                     if slot == SLOTS || !figure.try_free(slot, size) {
-                        figure.free(slot, size, || u64::MAX);
+                        figure.free(slot, size, || figure.settle(slot, u64::MAX));
                     }
                     current -= size;
                 }

@@ -18,6 +18,7 @@ use std::alloc::{GlobalAlloc, Layout};
 
 use super::figure::UNREPORTED;
 use super::listed::Listed;
+use super::tag::TAGS;
 
 /// From this size on, a block's mark is in the table.
 pub(super) const LARGE: usize = 64 << 10;
@@ -29,7 +30,7 @@ const HEADER: usize = 8;
 const TAIL: usize = size_of::<u16>();
 
 // What is counted on the path of most calls is not large.
-const _: () = assert!(UNREPORTED <= LARGE as u64);
+const _: () = assert!(UNREPORTED <= LARGE as u64 && TAGS.is_power_of_two());
 
 /// What a block carries: the number of its tag, and whether it was sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +70,9 @@ impl Mark {
         self == Self::NONE
     }
 
+    #[inline]
     pub(super) fn tag(self) -> usize {
-        usize::from(self.0 as u8)
+        usize::from(self.0 as u8) % TAGS
     }
 }
 
@@ -118,6 +120,48 @@ pub(super) fn plain_layout(size: usize) -> Layout {
     // SAFETY: 16 is a power of two, and a size below LARGE stays far below `isize::MAX` when it
     // is rounded up to it.
     unsafe { Layout::from_size_align_unchecked(size.max(ALIGN), ALIGN) }
+}
+
+/// The same for a block with a mark in front.
+#[inline]
+pub(super) fn header_layout(size: usize) -> Layout {
+    debug_assert!(size < LARGE);
+    // SAFETY: as for `plain_layout`.
+    unsafe { Layout::from_size_align_unchecked((size + HEADER).max(ALIGN), ALIGN) }
+}
+
+/// Writes the mark of a block that was just asked for; returns where the block begins.
+///
+/// # Safety
+/// `base` was asked for with a [`header_layout`].
+#[inline]
+pub(super) unsafe fn put_header(base: *mut u8, mark: Mark) -> *mut u8 {
+    // SAFETY: the first HEADER bytes are for the mark, at a multiple of 16.
+    unsafe { base.cast::<u64>().write(mark.bits()) };
+    // SAFETY: as the caller says.
+    unsafe { behind_header(base) }
+}
+
+/// Where the block begins that was asked for with a header.
+///
+/// # Safety
+/// `base` was asked for with a [`header_layout`].
+#[inline]
+pub(super) unsafe fn behind_header(base: *mut u8) -> *mut u8 {
+    // SAFETY: the layout has HEADER bytes more than the block, which is not empty.
+    unsafe { base.add(HEADER) }
+}
+
+/// What was asked for, and the mark.
+///
+/// # Safety
+/// `block` is alive and not plain; its size is below [`LARGE`] and its alignment up to 8.
+#[inline]
+pub(super) unsafe fn header(block: *mut u8) -> (*mut u8, Mark) {
+    // SAFETY: HEADER bytes before such a block belong to it, at a multiple of 16.
+    let base = unsafe { block.sub(HEADER) };
+    // SAFETY: the header was written when the block was allocated.
+    (base, Mark::from_bits(unsafe { base.cast::<u64>().read() }))
 }
 
 /// What the allocator below is asked for, for a block of `layout`; `None` where that is more than
@@ -241,8 +285,8 @@ impl Block {
     pub(super) unsafe fn take(&self, listed: &Listed) -> Mark {
         match Place::of(self.layout) {
             Place::Front if self.has_header() => {
-                // SAFETY: as in `put`; the header was written when the block was allocated.
-                Mark::from_bits(unsafe { self.pointer.sub(HEADER).cast::<u64>().read() })
+                // SAFETY: the block is alive and has a header.
+                unsafe { header(self.pointer) }.1
             }
             Place::Front => Mark::NONE,
             Place::Behind => {

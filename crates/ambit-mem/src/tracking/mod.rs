@@ -7,6 +7,7 @@
 //! sampled) is one word of [`local`].
 
 mod allocator;
+mod calls;
 mod figure;
 #[cfg_attr(not(feature = "profile"), allow(dead_code, reason = "the profiler is its user"))]
 pub(crate) mod hook;
