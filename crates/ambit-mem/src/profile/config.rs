@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::capture;
 use super::recorder::Recorder;
-use crate::{Bytes, OverBudget};
+use crate::{Bytes, OverBudget, TooManyTags};
 
 /// How closely to look, and how much memory to look with.
 ///
@@ -69,7 +69,7 @@ impl ProfileConfig {
     }
 }
 
-/// Why the profiler does not start.
+/// Why the profiler does not start, or does not profile a piece of work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProfileError {
@@ -77,8 +77,10 @@ pub enum ProfileError {
     Running,
     /// No allocation of this process goes through a [`TrackingAllocator`](crate::TrackingAllocator).
     NotInstalled,
-    /// The tables do not fit the budget.
+    /// The tables, or a report, do not fit the budget.
     OverBudget(OverBudget),
+    /// No tag is left for a name.
+    TooManyTags(TooManyTags),
     /// The system has no memory for the tables.
     NoMemory(Bytes),
 }
@@ -93,7 +95,8 @@ impl fmt::Display for ProfileError {
                 "no memory to profile: make `ambit_mem::TrackingAllocator` the global allocator \
                  of this program",
             ),
-            Self::OverBudget(refusal) => write!(f, "the profiler's tables: {refusal}"),
+            Self::OverBudget(refusal) => write!(f, "the memory profiler is {refusal}"),
+            Self::TooManyTags(error) => error.fmt(f),
             Self::NoMemory(bytes) => {
                 write!(f, "the system has no {bytes} for the profiler's tables")
             }
@@ -105,8 +108,15 @@ impl std::error::Error for ProfileError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::OverBudget(refusal) => Some(refusal),
+            Self::TooManyTags(error) => Some(error),
             _ => None,
         }
+    }
+}
+
+impl From<TooManyTags> for ProfileError {
+    fn from(error: TooManyTags) -> Self {
+        Self::TooManyTags(error)
     }
 }
 

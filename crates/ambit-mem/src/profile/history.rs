@@ -66,21 +66,34 @@ const fn cell(row: usize, column: usize) -> usize {
 /// The triangles of all stacks that were alive at any kept snapshot.
 #[derive(Debug)]
 pub(crate) struct History {
-    /// Times of the snapshots.
+    /// Times of the snapshots, and how many had been taken by then, those that were merged
+    /// into others since included.
     times_us: Vec<u64>,
+    counts: Vec<u64>,
+    taken: u64,
     triangles: BTreeMap<u32, Triangle>,
     held: Reservation,
 }
 
 impl History {
+    /// What it takes beside its triangles.
+    const BASE: usize = 2 * MOST * size_of::<u64>();
+
     pub(crate) fn new(account: &Account) -> Result<Self, OverBudget> {
-        let held = account.reserve(Bytes::of(MOST * size_of::<u64>()))?;
-        Ok(Self { times_us: Vec::with_capacity(MOST), triangles: BTreeMap::new(), held })
+        let held = account.reserve(Bytes::of(Self::BASE))?;
+        let room = || Vec::with_capacity(MOST);
+        let (times_us, counts) = (room(), room());
+        Ok(Self { times_us, counts, taken: 0, triangles: BTreeMap::new(), held })
     }
 
     /// Times of the snapshots that are kept, in microseconds since the start.
     pub(crate) fn times_us(&self) -> &[u64] {
         &self.times_us
+    }
+
+    /// How many snapshots had been taken at each of [`History::times_us`], itself included.
+    pub(crate) fn counts(&self) -> &[u64] {
+        &self.counts
     }
 
     /// The stacks and their triangles; the rows are those of [`History::times_us`].
@@ -107,6 +120,8 @@ impl History {
                 scan.stacks.get(*number as usize).map_or(u64::MAX, |seen| seen.oldest_us);
         }
         self.times_us.push(scan.at_us);
+        self.taken += 1;
+        self.counts.push(self.taken);
         if self.times_us.len() == MOST {
             self.halve();
         }
@@ -115,8 +130,13 @@ impl History {
 
     fn halve(&mut self) {
         self.triangles.values_mut().for_each(Triangle::halve);
-        self.times_us = self.times_us.iter().skip(1).step_by(2).copied().collect();
-        self.times_us.reserve_exact(MOST - self.times_us.len());
+        for column in [&mut self.times_us, &mut self.counts] {
+            let mut row = 0;
+            column.retain(|_| {
+                row += 1;
+                row % 2 == 0
+            });
+        }
         let before = self.triangles.len();
         let rows = self.times_us.len();
         // Stacks of which nothing was alive at any snapshot that is left.
@@ -159,7 +179,14 @@ mod tests {
         fn triangles_are_exact_however_often_they_were_halved(
             steps in prop::collection::vec(prop::collection::vec((0usize..3, 0usize..40), 0..12), 1..70),
         ) {
-            let config = ProfileConfig { interval: Bytes::new(1), ..ProfileConfig::default() };
+            let config = ProfileConfig {
+                interval: Bytes::new(1),
+                live_samples: 1024,
+                stacks: 4,
+                depth: 2,
+                points: 2,
+                seed: 0,
+            };
             let recorder = Recorder::new(&config).unwrap();
             let account = Budget::new(Bytes::mib(8)).account("history", Priority::Write);
             let mut history = History::new(&account).unwrap();
@@ -200,7 +227,7 @@ mod tests {
                 }
             }
             let triangles = history.triangles().count();
-            let held = MOST * 8 + triangles * Triangle::FOOTPRINT;
+            let held = History::BASE + triangles * Triangle::FOOTPRINT;
             prop_assert_eq!(account.used(), Bytes::of(held));
         }
     }

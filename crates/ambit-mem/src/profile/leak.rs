@@ -3,15 +3,16 @@
 //! What is judged is the history of one site ([`super::history`]): how many samples of each
 //! window of time were alive at each snapshot. It counts *settled* samples, those that have
 //! been through at least one whole window: what comes and goes between two snapshots says
-//! nothing about leaks. Four questions are asked, each is answered by a number from 0 to 1, and
+//! nothing about leaks. Progress is counted in snapshots: they are best taken at regular
+//! intervals, of time or of work. Four questions are asked, each is answered by a number from 0 to 1, and
 //! the confidence is their product:
 //!
-//! - **growing**: in the last third of the time, did more settle than was given back? A cache
+//! - **growing**: in the last third, did more settle than was given back? A cache
 //!   that is full takes one and gives one; under that assumption the number that settled is
 //!   binomial, and the answer is one minus four times the probability of seeing as many.
 //! - **rising**: over the whole time, do later snapshots have more than earlier ones? One minus
 //!   the probability of the trend by chance (Mann, Nonparametric tests against trend, 1945).
-//! - **lasting**: of what had reached a tenth of the time, how much is alive now? A leak's old
+//! - **lasting**: of what had reached the age of a tenth, how much is alive now? A leak's old
 //!   objects stay, a cache's make room. Squared.
 //! - **ongoing**: does it grow in the last third as fast as in the one before? At half that
 //!   speed or more the answer is 1, below it falls to 0: warming up ends.
@@ -61,7 +62,7 @@ pub struct SuspectSite {
 /// Answers from 0 to 1; see [`LeakReport`].
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Evidence {
-    /// In the last third of the time, more settled than was given back.
+    /// In the last third, more settled than was given back.
     pub growing: f64,
     /// Later snapshots have more than earlier ones.
     pub rising: f64,
@@ -69,7 +70,7 @@ pub struct Evidence {
     pub lasting: f64,
     /// It grows as fast as it did before.
     pub ongoing: f64,
-    /// Samples that settled in the last third of the time and are alive.
+    /// Samples that settled in the last third and are alive.
     pub settled: u64,
     /// Samples that had settled before and were given back in the last third.
     pub given_back: u64,
@@ -95,8 +96,8 @@ impl LeakReport {
         let mut held = account.reserve(Bytes::ZERO)?;
         let mut sites = Vec::new();
         for (number, triangle) in history.triangles() {
-            let Some(evidence) = Judgement::new(times, triangle).and_then(|one| one.evidence())
-            else {
+            let judgement = Judgement::new(history.counts(), triangle);
+            let Some(evidence) = judgement.and_then(|one| one.evidence()) else {
                 continue;
             };
             if evidence.confidence() >= Self::LEAST {
@@ -167,9 +168,10 @@ impl SuspectSite {
     }
 }
 
-/// One site's history, cut in three thirds of the time.
+/// One site's history, cut in three thirds.
 struct Judgement<'a> {
-    times: &'a [u64],
+    /// Snapshots taken at each row.
+    counts: &'a [u64],
     triangle: &'a Triangle,
     /// The last snapshots of the first and of the second third, and the very last.
     first: usize,
@@ -179,13 +181,12 @@ struct Judgement<'a> {
 
 impl<'a> Judgement<'a> {
     /// None where there are too few snapshots for thirds.
-    fn new(times: &'a [u64], triangle: &'a Triangle) -> Option<Self> {
-        let last = times.len().checked_sub(1)?;
-        let before =
-            |share: f64| times.iter().rposition(|time| *time as f64 <= times[last] as f64 * share);
-        let (first, second) = (before(1.0 / 3.0)?, before(2.0 / 3.0)?);
-        let is_enough = times.len() >= LeakReport::SNAPSHOTS && first < second && second < last;
-        is_enough.then_some(Self { times, triangle, first, second, last })
+    fn new(counts: &'a [u64], triangle: &'a Triangle) -> Option<Self> {
+        let last = counts.len().checked_sub(1)?;
+        let end = |thirds: u64| counts.iter().rposition(|count| count * 3 <= counts[last] * thirds);
+        let (first, second) = (end(1)?, end(2)?);
+        let is_enough = counts.len() >= LeakReport::SNAPSHOTS && first < second && second < last;
+        is_enough.then_some(Self { counts, triangle, first, second, last })
     }
 
     /// Samples of `columns` alive at `row`.
@@ -220,12 +221,12 @@ impl<'a> Judgement<'a> {
         })
     }
 
-    /// Of what was seen at an age of a tenth of the time or more, the part that is alive.
+    /// Of what was seen at an age of a tenth of all or more, the part that is alive.
     fn lasting(&self) -> f64 {
-        let old = self.times[self.last] / 10;
+        let old = self.counts[self.last].div_ceil(10);
         let (mut seen, mut alive) = (0, 0);
         for column in 0..self.last {
-            let is_old = |row: &usize| self.times[*row] >= self.times[column] + old;
+            let is_old = |row: &usize| self.counts[*row] >= self.counts[column] + old;
             let Some(row) = (column..self.last).find(is_old) else { break };
             seen += self.samples(row, column..column + 1);
             alive += self.samples(self.last, column..column + 1);
@@ -236,10 +237,10 @@ impl<'a> Judgement<'a> {
 
     /// Growth in the last third, in terms of that in the second.
     fn speed_kept(&self) -> f64 {
-        let time = |from: usize, to: usize| (self.times[to] - self.times[from]) as f64;
+        let steps = |from: usize, to: usize| (self.counts[to] - self.counts[from]) as f64;
         let grown = |from, to| self.settled(to) as f64 - self.settled(from) as f64;
-        let before = grown(self.first, self.second).max(1.0) / time(self.first, self.second);
-        grown(self.second, self.last) / time(self.second, self.last) / before
+        let before = grown(self.first, self.second).max(1.0) / steps(self.first, self.second);
+        grown(self.second, self.last) / steps(self.second, self.last) / before
     }
 }
 

@@ -12,26 +12,37 @@ mod age;
 mod capture;
 mod config;
 mod diff;
+mod flame;
+mod format;
 mod history;
+mod json;
 mod leak;
 mod live;
+mod pprof;
 mod profiler;
 mod recorder;
 #[allow(unsafe_code)]
 mod running;
 mod sampling;
+mod scope;
 mod series;
 mod site;
 mod snapshot;
 mod stacks;
+mod symbol;
+mod tracker;
 #[allow(unsafe_code)]
 mod words;
 
 pub use age::{AgeBucket, AgeHistogram};
 pub use config::{ProfileConfig, ProfileError};
 pub use diff::{SiteChange, SnapshotDiff};
+pub use format::FormatOptions;
 pub use leak::{Evidence, LeakReport, SuspectSite};
 pub use profiler::MemoryProfiler;
+pub use scope::ProfileReport;
 pub use series::Point;
 pub use site::{Estimate, Metric, Site, SiteUse, ThreadUse};
 pub use snapshot::Snapshot;
+pub use symbol::Frame;
+pub use tracker::{AllocationCounts, AllocationTracker, TrackerReport};

@@ -17,9 +17,9 @@ use crate::{Account, Bytes, OverBudget, Reservation};
 /// which tag, and when it is freed. Its tables have a fixed size, held by an account.
 #[derive(Debug)]
 pub struct MemoryProfiler {
-    run: Arc<Run>,
+    pub(super) run: Arc<Run>,
     interval: Bytes,
-    account: Account,
+    pub(super) account: Account,
     history: Mutex<History>,
     _held: Reservation,
 }

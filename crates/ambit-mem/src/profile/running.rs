@@ -80,6 +80,11 @@ impl Run {
         self.number
     }
 
+    /// Frames of a stack, at most.
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
     /// Has the allocator asked for an interval?
     pub(crate) fn was_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed) > 0

@@ -29,6 +29,14 @@ impl Estimate {
             bytes: self.bytes.saturating_sub(earlier.bytes),
         }
     }
+
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            samples: self.samples + other.samples,
+            count: self.count.saturating_add(other.count),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
 }
 
 impl From<Amount> for Estimate {

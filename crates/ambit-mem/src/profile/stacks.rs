@@ -143,6 +143,11 @@ impl StackTable {
         (amount(0), freed)
     }
 
+    /// The tag of a stack.
+    pub(crate) fn tag(&self, number: u32) -> u8 {
+        self.record(number)[0].load(Ordering::Relaxed) as u8
+    }
+
     /// Tag and frames of a stack.
     pub(crate) fn read(&self, number: u32, frames: &mut Vec<usize>) -> u8 {
         let record = self.record(number);

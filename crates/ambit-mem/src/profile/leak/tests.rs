@@ -97,7 +97,7 @@ fn confidences(seed: u64, plan: Plan) -> [f64; SITES.len()] {
     for (number, triangle) in history.triangles() {
         let mut frames = Vec::new();
         heap.0.borrow().recorder.stacks.read(number, &mut frames);
-        let judgement = Judgement::new(history.times_us(), triangle);
+        let judgement = Judgement::new(history.counts(), triangle);
         let evidence = judgement.and_then(|one| one.evidence()).unwrap_or_default();
         confidences[frames[0] - 1] = evidence.confidence();
     }
@@ -131,7 +131,7 @@ fn planted_leaks_are_found_and_caches_are_not_taken_for_them() {
 #[test]
 fn too_few_snapshots_say_nothing_and_just_enough_do() {
     for (snapshots, says) in [(5, false), (6, true), (7, true)] {
-        let times: Vec<u64> = (1..=snapshots).map(|n| n * TICK_US).collect();
+        let counts: Vec<u64> = (1..=snapshots).collect();
         let mut triangle = Triangle::new();
         for row in 0..snapshots as usize {
             for column in 0..=row {
@@ -139,7 +139,7 @@ fn too_few_snapshots_say_nothing_and_just_enough_do() {
                 triangle.set(row, column, cohort);
             }
         }
-        let evidence = Judgement::new(&times, &triangle).and_then(|one| one.evidence());
+        let evidence = Judgement::new(&counts, &triangle).and_then(|one| one.evidence());
         assert_eq!(evidence.is_some(), says, "{snapshots}");
         let confidence = evidence.unwrap_or_default().confidence();
         assert_eq!(confidence > 0.9, says, "{evidence:?}");
