@@ -41,6 +41,7 @@ pub mod epoch;
 #[allow(unsafe_code)]
 mod fence;
 mod host;
+mod intern;
 mod ledger;
 mod over_budget;
 mod pool;
@@ -62,6 +63,7 @@ pub use arena::{Arena, ArenaError, EntityKey, GraphArena, Scope, Slots};
 pub use budget::{Budget, Owner};
 pub use bytes::*;
 pub use host::{LimitSource, MOST_BY_DEFAULT, WHEN_UNKNOWN, default_limit};
+pub use intern::{InternError, Interner, InternerConfig, InternerStats, RestoreError, Symbol};
 pub use ledger::Refusal;
 pub use over_budget::{Holder, Leak, OverBudget};
 pub use pool::{Lifecycle, ObjectPool, OwnedPooled, PoolConfig, PoolStats, Pooled};
