@@ -11,6 +11,7 @@ use crate::npy::{self, Array};
 pub const GLOSSES: &str = "minilm/glosses_50k_384_f32.npy";
 const QUERIES: &str = "minilm/queries_1k_384_f32.npy";
 const ENTITIES: &str = "wordnet/entities.tsv.zst";
+const RELATIONS: &str = "wordnet/relations.tsv.zst";
 const DIM: usize = 384;
 const STAND_IN_ROWS: usize = 20_000;
 const STAND_IN_QUERIES: usize = 200;
@@ -75,9 +76,27 @@ impl Data {
 
     /// Short texts in English, and what a row must say of them.
     pub fn texts(&self) -> Result<(Vec<String>, &'static str), BenchError> {
-        let path = self.directory.join(ENTITIES);
-        if !path.exists() {
+        let Some(text) = self.decompressed(ENTITIES)? else {
             return Ok((stand_in_texts(), "synthetic data: 50,000 sentences of 60 words"));
+        };
+        let gloss = |line: &str| line.split('\t').nth(3).map(str::to_owned);
+        Ok((text.lines().filter_map(gloss).collect(), ""))
+    }
+
+    /// Relations of a knowledge graph, a line each (source, type, target, between tabs), and what
+    /// a row must say of them.
+    pub fn relations(&self) -> Result<(String, &'static str), BenchError> {
+        Ok(match self.decompressed(RELATIONS)? {
+            Some(text) => (text, ""),
+            None => (stand_in_relations(), "synthetic data: 300,000 relations of 26 types"),
+        })
+    }
+
+    /// A text of the real data, where it is.
+    fn decompressed(&self, name: &str) -> Result<Option<String>, BenchError> {
+        let path = self.directory.join(name);
+        if !path.exists() {
+            return Ok(None);
         }
         let at = |error: &dyn std::fmt::Display| BenchError::at(&path, error);
         let file = std::fs::File::open(&path).map_err(|error| at(&error))?;
@@ -85,9 +104,19 @@ impl Data {
             .map_err(|error| at(&error))?;
         let mut text = String::new();
         decoder.read_to_string(&mut text).map_err(|error| at(&error))?;
-        let gloss = |line: &str| line.split('\t').nth(3).map(str::to_owned);
-        Ok((text.lines().filter_map(gloss).collect(), ""))
+        Ok(Some(text))
     }
+}
+
+/// Relations in order of their source, about three for each of 100,000 entities.
+fn stand_in_relations() -> String {
+    let mut noise = Noise::new(17);
+    let mut text = String::new();
+    for relation in 0..300_000u64 {
+        let (source, target) = (relation / 3 * 37, noise.next_u64() % 100_000 * 37);
+        text.push_str(&format!("n{source:08}\ttype {}\tn{target:08}\n", noise.next_u64() % 26));
+    }
+    text
 }
 
 /// Sentences of words that any vocabulary knows, of about the length of a gloss.
