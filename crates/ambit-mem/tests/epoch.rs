@@ -5,8 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::cell::RefCell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use ambit_mem::epoch::{
     Barrier, Collector, CollectorOptions, Guard, Owned, Reader, Refused, Rejected, Shared,
@@ -419,24 +419,25 @@ fn a_guard_may_outlive_its_threads_number_and_a_pin_may_come_after() {
         static FIRST: RefCell<Option<Late>> = const { RefCell::new(None) };
         static LAST: RefCell<Option<Late>> = const { RefCell::new(None) };
     }
+    static HOUSE: OnceLock<House> = OnceLock::new();
+    static CELL: OnceLock<Shared<Canary>> = OnceLock::new();
+    static WAS_RUN: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
     let living: Arc<AtomicU64> = Arc::default();
-    let house = House::new(1 << 20);
-    let was_run = [&*Box::leak(Box::default()), Box::leak(Box::<AtomicBool>::default())];
-    let cell: &'static Shared<Canary> = Box::leak(Box::new(house.share(Canary::new(1, &living))));
-    let reader: &'static Reader = Box::leak(Box::new(house.reader.clone()));
+    let house = HOUSE.get_or_init(|| House::new(1 << 20));
+    let cell = CELL.get_or_init(|| house.share(Canary::new(1, &living)));
     let thread = std::thread::spawn(move || {
         // Once before the thread's number is drawn, once after, so that one of the two goes
         // after the number does, in whatever order thread-locals go.
         FIRST.with(|_| ());
         let late = |was_run| {
-            let guard = RefCell::new(Some(reader.pin().unwrap()));
-            Late { guard, cell, reader, was_run }
+            let guard = RefCell::new(Some(house.reader.pin().unwrap()));
+            Late { guard, cell, reader: &house.reader, was_run }
         };
-        FIRST.set(Some(late(was_run[0])));
-        LAST.set(Some(late(was_run[1])));
+        FIRST.set(Some(late(&WAS_RUN[0])));
+        LAST.set(Some(late(&WAS_RUN[1])));
     });
     thread.join().unwrap();
-    assert!(was_run.iter().all(|flag| flag.load(Ordering::Relaxed)));
+    assert!(WAS_RUN.iter().all(|flag| flag.load(Ordering::Relaxed)));
     assert!(house.collector.pinned().is_empty());
     cell.replace(&house.collector, house.own(Canary::new(2, &living))).unwrap();
     house.collector.flush();

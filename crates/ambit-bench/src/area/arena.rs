@@ -3,7 +3,7 @@
 //! Each call works on a structure that is already as large as it gets, so that neither side
 //! grows while it is timed; the growth is a figure of its own, in bytes.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::hint::black_box;
 
 use ambit_mem::{Account, Arena, ArenaError, Budget, Bytes, EntityKey, Priority, Slots};
@@ -76,13 +76,14 @@ fn rows(
 }
 
 fn slots(account: &Account, table: &mut Table) -> Result<(), BenchError> {
-    let mut slots = Slots::new(account)?;
-    let keys = (0..ENTITIES).map(|n| slots.insert(n)).collect::<Result<Vec<EntityKey>, _>>();
-    let keys = keys?;
-    let slots = RefCell::new(slots);
+    let filled = || -> Result<(Slots<u64>, Vec<EntityKey>), ArenaError> {
+        let mut slots = Slots::new(account)?;
+        let keys = (0..ENTITIES).map(|n| slots.insert(n)).collect::<Result<_, _>>()?;
+        Ok((slots, keys))
+    };
+    let (mut slots, _) = filled()?;
     let ways = vec![
-        way("ours", |call| {
-            let mut slots = slots.borrow_mut();
+        way("ours", move |call| {
             if let Ok(key) = slots.insert(u64::from(call)) {
                 black_box(slots.remove(black_box(key)));
             }
@@ -95,10 +96,10 @@ fn slots(account: &Account, table: &mut Table) -> Result<(), BenchError> {
         peers::sharded_slab(),
     ];
     rows(table, "slot insert + remove", Some(Target::AtMost(4.0)), ways)?;
+    let (slots, keys) = filled()?;
     let ways = vec![
-        way("ours", |call| {
-            let key = keys[call as usize % keys.len()];
-            black_box(slots.borrow().get(key));
+        way("ours", move |call| {
+            black_box(slots.get(keys[call as usize % keys.len()]));
         }),
         #[cfg(feature = "peers")]
         peers::slab_get(),

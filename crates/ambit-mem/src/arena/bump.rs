@@ -204,13 +204,18 @@ impl Arena {
 
     /// Gives back everything that was allocated. Its chunks stay, for what is allocated next.
     pub fn reset(&mut self) {
-        self.chunks.get_mut().in_use = 0;
-        self.cursor.set(nowhere());
-        self.start.set(nowhere());
+        let first = Mark { in_use: 0, cursor: nowhere() };
+        // SAFETY: the arena is borrowed mutably, so nothing that it allocated is in use.
+        unsafe { self.go_back(first) };
     }
 
     /// Returns chunks that hold nothing to the allocator, and their bytes to the account.
     pub fn trim(&mut self) {
+        if self.used().is_zero() {
+            self.chunks.get_mut().in_use = 0;
+            self.start.set(nowhere());
+            self.cursor.set(nowhere());
+        }
         let Chunks { list, in_use, held } = self.chunks.get_mut();
         let spare: usize = list.drain(*in_use..).map(Chunk::free).sum();
         held.shrink(Bytes::of(spare));
@@ -346,9 +351,14 @@ impl Arena {
     pub(super) unsafe fn go_back(&self, mark: Mark) {
         let mut chunks = self.chunks.borrow_mut();
         chunks.in_use = mark.in_use;
-        let current = mark.in_use.checked_sub(1).map(|index| chunks.list[index]);
-        self.start.set(current.map_or(nowhere(), |chunk| chunk.start));
-        self.cursor.set(mark.cursor);
+        match mark.in_use.checked_sub(1).map(|index| chunks.list[index]) {
+            Some(current) => {
+                self.start.set(current.start);
+                self.cursor.set(mark.cursor);
+            }
+            // Nothing was allocated before: the first chunk is ready for the next.
+            None => self.enter(&mut chunks),
+        }
     }
 }
 

@@ -160,33 +160,36 @@ impl<E> Slots<E> {
     /// A few loads and stores; every 4 KiB of entities a reservation and an allocation.
     #[inline]
     pub fn insert(&mut self, value: E) -> Result<EntityKey, ArenaError> {
-        let index = if self.free != NONE { self.free } else { self.next_fresh()? };
+        let index = self.free;
+        if index == NONE {
+            return self.insert_fresh(value);
+        }
         let slot = self.slot(index);
-        // SAFETY: `index` is in a chunk, so the slot's header is initialised; nothing else borrows
-        // from `self`. The slot is free, so no value is overwritten.
-        let generation = unsafe {
-            let slot = slot.as_ptr();
-            if index == self.free {
-                self.free = (*slot).next;
-            } else {
-                self.fresh += 1;
-            }
-            (*slot).value.write(value);
-            // A free slot's generation is even and below `LAST`.
-            (*slot).generation += 1;
-            NonZeroU32::new_unchecked((*slot).generation)
-        };
-        self.len += 1;
-        Ok(EntityKey { index, generation })
+        // SAFETY: the slot is in the list of free ones, so its header is initialised.
+        self.free = unsafe { (*slot.as_ptr()).next };
+        // SAFETY: it was free, and is in the list no more.
+        Ok(unsafe { self.put(index, slot, value) })
+    }
+
+    /// Stores `value` in a slot that was never taken.
+    #[inline(never)]
+    fn insert_fresh(&mut self, value: E) -> Result<EntityKey, ArenaError> {
+        if self.fresh as usize == self.capacity() {
+            self.grow()?;
+        }
+        let index = self.fresh;
+        self.fresh += 1;
+        let slot = self.slot(index);
+        // SAFETY: it was never taken.
+        Ok(unsafe { self.put(index, slot, value) })
     }
 
     /// Takes the entity of `key` out; `None` where it is gone.
     #[inline]
     pub fn remove(&mut self, key: EntityKey) -> Option<E> {
         let slot = self.find(key)?;
-        // SAFETY: the key is current, so the slot is taken and its value initialised. It is
-        // read once: the generation goes on.
-        Some(unsafe { self.take(key.index, slot) })
+        // SAFETY: `find` found the slot, so the key is current.
+        Some(unsafe { self.take(key, slot) })
     }
 
     /// The entity of `key`; `None` where it is gone.
@@ -363,37 +366,45 @@ impl<E> Slots<E> {
         generation.is_multiple_of(2) && generation < LAST
     }
 
-    /// Takes the value out of a slot.
+    /// Puts a value into a slot.
     ///
     /// # Safety
-    /// `slot` is the one at `index`, and it is taken.
+    /// `slot` is the one at `index`; it is free, in no list, and not used up.
     #[inline]
-    unsafe fn take(&mut self, index: u32, slot: NonNull<Slot<E>>) -> E {
+    unsafe fn put(&mut self, index: u32, slot: NonNull<Slot<E>>, value: E) -> EntityKey {
         let slot = slot.as_ptr();
-        // SAFETY: the slot is taken, so its value is initialised; the next generation is even, so
-        // nobody reads it again. `self` is borrowed mutably.
+        self.len += 1;
+        // SAFETY: the slot is free, so no value is overwritten; `self` is borrowed mutably. Its
+        // generation is even and below `LAST`, so the next one is odd.
         unsafe {
-            let value = (*slot).value.assume_init_read();
-            let was_last = (*slot).generation == LAST;
-            (*slot).generation += 1;
-            self.len -= 1;
-            if was_last {
-                self.used_up += 1;
-            } else {
-                (*slot).next = self.free;
-                self.free = index;
-            }
-            value
+            (*slot).value.write(value);
+            let generation = (*slot).generation + 1;
+            (*slot).generation = generation;
+            EntityKey { index, generation: NonZeroU32::new_unchecked(generation) }
         }
     }
 
-    /// The next slot that was never taken.
+    /// Takes the value out of the slot of a key that is current.
+    ///
+    /// # Safety
+    /// `slot` is that of `key`.
     #[inline]
-    fn next_fresh(&mut self) -> Result<u32, ArenaError> {
-        if self.fresh as usize == self.capacity() {
-            self.grow()?;
+    unsafe fn take(&mut self, key: EntityKey, slot: NonNull<Slot<E>>) -> E {
+        let slot = slot.as_ptr();
+        self.len -= 1;
+        let generation = key.generation.get();
+        // SAFETY: the key is current, so the slot is taken and its value initialised; the next
+        // generation is even, so nobody reads it again. `self` is borrowed mutably.
+        unsafe {
+            (*slot).generation = generation + 1;
+            if generation < LAST {
+                (*slot).next = self.free;
+                self.free = key.index;
+            } else {
+                self.used_up += 1;
+            }
+            (*slot).value.assume_init_read()
         }
-        Ok(self.fresh)
     }
 
     /// Adds a chunk.

@@ -38,11 +38,13 @@ impl Reader {
             Some(slot) => Claim { slot, transient: None },
             None => self.inner.readers.claim(&self.inner.account)?,
         };
-        let depth = slot.depth.load(Ordering::Relaxed);
-        if depth == 0 {
+        // Constants are stored, so that no pin waits for what the last one stored.
+        if slot.depth.load(Ordering::Relaxed) == 0 {
             self.inner.begin(slot, self.name);
+            slot.depth.store(1, Ordering::Relaxed);
+        } else {
+            slot.nest();
         }
-        slot.depth.store(depth + 1, Ordering::Relaxed);
         Ok(Guard { inner: &self.inner, slot, name: self.name, transient, here: PhantomData })
     }
 }
@@ -79,12 +81,13 @@ impl Guard<'_> {
 impl Drop for Guard<'_> {
     #[inline]
     fn drop(&mut self) {
-        let depth = self.slot.depth.load(Ordering::Relaxed) - 1;
-        if depth == 0 {
+        if self.slot.depth.load(Ordering::Relaxed) == 1 {
             self.slot.lower.store(IDLE, Ordering::Release);
+            // Releasing: another thread may take the slot over from here on.
+            self.slot.depth.store(0, Ordering::Release);
+        } else {
+            self.slot.unnest();
         }
-        // Releasing: another thread may take the slot over from here on.
-        self.slot.depth.store(depth, Ordering::Release);
         if let Some(identity) = self.transient {
             thread::give_back(identity);
         }

@@ -52,7 +52,6 @@ pub(super) struct Inner {
     /// Tells collectors apart.
     pub(super) id: u64,
     cap: u64,
-    pub(super) account: Account,
     started: Instant,
     /// Bytes retired and not freed: raised under the lock of `state`, lowered anywhere.
     held: Counter,
@@ -60,6 +59,8 @@ pub(super) struct Inner {
     state: modelled::Mutex<State>,
     names: Mutex<Vec<Name>>,
     _held: Reservation,
+    /// Last, so that it outlives the reservations.
+    pub(super) account: Account,
 }
 
 struct Name {

@@ -73,6 +73,18 @@ impl Slot {
         }
     }
 
+    /// Counts one more guard beside others.
+    #[inline(never)]
+    pub(super) fn nest(&self) {
+        self.depth.store(self.depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Counts one guard less, where others stay.
+    #[inline(never)]
+    pub(super) fn unnest(&self) {
+        self.depth.store(self.depth.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    }
+
     /// The eras that this slot's guards may see objects of; `None` without guards.
     pub(super) fn interval(&self) -> Option<(u64, u64)> {
         let lower = self.lower.load(Ordering::Acquire);
