@@ -13,8 +13,9 @@ use crate::error::BenchError;
 use crate::row::{Row, Table, Target};
 use crate::timing::time;
 
-const ROUNDS: usize = 15;
-const REPEATS: u32 = 1_000_000;
+/// Many short rounds: some of them find the processor to themselves.
+const ROUNDS: usize = 400;
+const REPEATS: u32 = 50_000;
 /// Entities in the structure that is worked on.
 const ENTITIES: u64 = 1000;
 /// Bump allocations between two resets.

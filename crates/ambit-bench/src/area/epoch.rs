@@ -19,8 +19,9 @@ use crate::error::BenchError;
 use crate::row::{Row, Table, Target};
 use crate::timing::time;
 
-const ROUNDS: usize = 15;
-const REPEATS: u32 = 1_000_000;
+/// Many short rounds: some of them find the processor to themselves.
+const ROUNDS: usize = 400;
+const REPEATS: u32 = 50_000;
 /// Replacements while a reader stalls.
 const RETIRED: u64 = 100_000;
 /// The cap of our garbage.

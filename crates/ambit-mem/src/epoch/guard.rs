@@ -4,11 +4,9 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use super::protocol::Inner;
-use super::readers::{Claim, IDLE, Slot};
-use super::thread::{self, Identity};
+use super::readers::Slot;
 use crate::OverBudget;
 use crate::sync::Arc;
-use crate::sync::modelled::Ordering;
 
 /// A role in which threads pin a collector; see [`Collector::reader`](super::Collector::reader).
 #[derive(Clone)]
@@ -34,18 +32,13 @@ impl Reader {
     /// At a thread's first pin a reservation and an allocation, now and then.
     #[inline]
     pub fn pin(&self) -> Result<Guard<'_>, OverBudget> {
-        let Claim { slot, transient } = match self.inner.readers.own() {
-            Some(slot) => Claim { slot, transient: None },
-            None => self.inner.readers.claim(&self.inner.account)?,
-        };
-        // Constants are stored, so that no pin waits for what the last one stored.
-        if slot.depth.load(Ordering::Relaxed) == 0 {
+        let slot = self.inner.readers.own(self.inner.id, &self.inner.account)?;
+        if slot.is_idle() {
             self.inner.begin(slot, self.name);
-            slot.depth.store(1, Ordering::Relaxed);
         } else {
             slot.nest();
         }
-        Ok(Guard { inner: &self.inner, slot, name: self.name, transient, here: PhantomData })
+        Ok(Guard { inner: &self.inner, slot, name: self.name, here: PhantomData })
     }
 }
 
@@ -60,7 +53,6 @@ pub struct Guard<'r> {
     pub(super) inner: &'r Inner,
     pub(super) slot: &'r Slot,
     name: u32,
-    transient: Option<Identity>,
     /// Only its thread writes to the slot.
     here: PhantomData<*const ()>,
 }
@@ -70,7 +62,7 @@ impl Guard<'_> {
     /// has another guard of this collector.
     #[inline]
     pub fn repin(&mut self) -> bool {
-        let is_only = self.slot.depth.load(Ordering::Relaxed) == 1;
+        let is_only = self.slot.is_single();
         if is_only {
             self.inner.begin(self.slot, self.name);
         }
@@ -81,16 +73,7 @@ impl Guard<'_> {
 impl Drop for Guard<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.slot.depth.load(Ordering::Relaxed) == 1 {
-            self.slot.lower.store(IDLE, Ordering::Release);
-            // Releasing: another thread may take the slot over from here on.
-            self.slot.depth.store(0, Ordering::Release);
-        } else {
-            self.slot.unnest();
-        }
-        if let Some(identity) = self.transient {
-            thread::give_back(identity);
-        }
+        self.slot.end();
     }
 }
 

@@ -26,6 +26,7 @@ mod guard;
 mod model;
 #[allow(unsafe_code)]
 mod protocol;
+#[allow(unsafe_code)]
 mod readers;
 #[allow(unsafe_code)]
 mod shared;

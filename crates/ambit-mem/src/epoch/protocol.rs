@@ -2,7 +2,7 @@
 //!
 //! There is an era, a number that grows with each collection, under the collector's lock.
 //!
-//! - Pin: read the era `e`; publish `lower = upper = e`; fence.
+//! - Pin: read the era `e`; publish `lower = e`, and with it `upper = e`; fence.
 //! - Load: read the pointer, then the era; if it is `upper`, done; else publish it as `upper`,
 //!   fence, and load again.
 //! - Replace, under the lock: note the era in the new object as its birth, swap the pointer, note
@@ -82,7 +82,7 @@ struct State {
 
 impl Inner {
     pub(super) fn new(account: &Account, options: CollectorOptions) -> Result<Self, OverBudget> {
-        static IDS: Counter = Counter::new(0);
+        static IDS: Counter = Counter::new(super::thread::NO_COLLECTOR + 1);
         let cap = options.cap.get();
         Ok(Self {
             // Not 0, which is the birth of what readers find by other ways.
@@ -126,7 +126,6 @@ impl Inner {
     pub(super) fn begin(&self, slot: &Slot, reader: u32) {
         let era = self.era.0.load(Ordering::Acquire);
         slot.reader.store(reader, Ordering::Relaxed);
-        slot.upper.store(era, Ordering::Release);
         self.fences.publish(&slot.lower, era);
     }
 
@@ -135,7 +134,8 @@ impl Inner {
     #[inline]
     pub(super) fn covers(&self, slot: &Slot) -> bool {
         let era = self.era.0.load(Ordering::Acquire);
-        let is_covered = era == slot.upper.load(Ordering::Relaxed);
+        let is_covered =
+            era == slot.lower.load(Ordering::Relaxed) || era == slot.upper.load(Ordering::Relaxed);
         if !is_covered {
             self.fences.publish(&slot.upper, era);
         }

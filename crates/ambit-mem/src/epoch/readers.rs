@@ -1,12 +1,13 @@
 //! What has each reader published, and where does a collector find it?
 //!
 //! A slot per thread that ever pinned this collector, found by the thread's number, in buckets
-//! that double and never move. Only the thread writes to its slot; collectors read it. `depth`
-//! counts the guards of the thread, so that pins nest; the eras are those of the oldest.
+//! that double and never move. Only the thread writes to its slot; collectors read it. `more`
+//! counts the guards that the thread has beside one, so that pins nest; the eras are those of
+//! the oldest.
 //!
-//! A slot is `owner`'s until another thread with the same number finds its `depth` at 0. The
-//! other thread got the number through a lock, or sees `depth` at 0 by an acquiring load of the
-//! owner's last, releasing, store; so whatever the owner did is before what it does.
+//! A slot is `owner`'s until another thread with the same number finds it idle, by an acquiring
+//! load of the owner's last, releasing, store; so whatever the owner did is before what it does.
+//! The owner has given its number back by then, and with it forgotten the slot.
 
 use std::sync::OnceLock;
 
@@ -29,14 +30,17 @@ const PER_SLOT: usize = size_of::<Slot>() + size_of::<(u64, u64)>();
 pub(super) struct Slot {
     /// Whose it is, as the bits of an identity.
     pub owner: AtomicU64,
-    /// Guards of the owner.
-    pub depth: AtomicU64,
+    /// Guards of the owner, beside the first.
+    pub more: AtomicU64,
     /// The era in which the oldest guard began, or `IDLE`.
     pub lower: AtomicU64,
-    /// The latest era in which the owner loaded a pointer.
+    /// The latest era, if later than that, in which the owner loaded a pointer.
     pub upper: AtomicU64,
     /// Which reader the oldest guard is of.
     pub reader: AtomicU32,
+    /// 1 where the owner's number goes back with its guard. Then `more` counts one too many, so that
+    /// only those who look at `more` have to look here.
+    is_transient: AtomicU32,
     /// The collector's notes, under its lock: the `lower` that it saw, and milliseconds from
     /// its start to when it first saw that.
     pub seen: AtomicU64,
@@ -53,43 +57,66 @@ pub(super) struct Readers {
     buckets: [OnceLock<Bucket>; BUCKETS],
 }
 
-/// A slot that is this thread's, for one guard.
-pub(super) struct Claim<'a> {
-    pub slot: &'a Slot,
-    /// To be given back with the guard.
-    pub transient: Option<Identity>,
-}
-
 impl Slot {
     fn new() -> Self {
         Self {
             owner: AtomicU64::new(Identity::NOBODY.bits()),
-            depth: AtomicU64::new(0),
+            more: AtomicU64::new(0),
             lower: AtomicU64::new(IDLE),
             upper: AtomicU64::new(0),
             reader: AtomicU32::new(0),
+            is_transient: AtomicU32::new(0),
             seen: AtomicU64::new(IDLE),
             seen_at_ms: AtomicU64::new(0),
         }
     }
 
-    /// Counts one more guard beside others.
-    #[inline(never)]
-    pub(super) fn nest(&self) {
-        self.depth.store(self.depth.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    /// Whether the owner has no guard.
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.lower.load(Ordering::Relaxed) == IDLE
     }
 
-    /// Counts one guard less, where others stay.
-    #[inline(never)]
-    pub(super) fn unnest(&self) {
-        self.depth.store(self.depth.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    /// Whether the owner has one guard.
+    #[inline]
+    pub(super) fn is_single(&self) -> bool {
+        let uncounted = u64::from(self.is_transient.load(Ordering::Relaxed));
+        self.more.load(Ordering::Relaxed) == uncounted
+    }
+
+    /// Counts one more guard beside the first.
+    #[cold]
+    pub(super) fn nest(&self) {
+        self.more.store(self.more.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// A guard ends.
+    #[inline]
+    pub(super) fn end(&self) {
+        if self.more.load(Ordering::Relaxed) == 0 {
+            self.lower.store(IDLE, Ordering::Release);
+        } else {
+            self.unnest();
+        }
+    }
+
+    /// A guard ends that is not the only one, or is transient.
+    #[cold]
+    fn unnest(&self) {
+        let more = self.more.load(Ordering::Relaxed) - 1;
+        self.more.store(more, Ordering::Relaxed);
+        if self.is_transient.load(Ordering::Relaxed) == 1 {
+            self.is_transient.store(0, Ordering::Relaxed);
+            self.lower.store(IDLE, Ordering::Release);
+            thread::give_back(Identity::from_bits(self.owner.load(Ordering::Relaxed)));
+        }
     }
 
     /// The eras that this slot's guards may see objects of; `None` without guards.
     pub(super) fn interval(&self) -> Option<(u64, u64)> {
         let lower = self.lower.load(Ordering::Acquire);
         // `upper` second: it only grows, so it covers what the guard of this `lower` saw.
-        (lower != IDLE).then(|| (lower, self.upper.load(Ordering::Acquire)))
+        (lower != IDLE).then(|| (lower, self.upper.load(Ordering::Acquire).max(lower)))
     }
 }
 
@@ -98,18 +125,20 @@ impl Readers {
         Self { buckets: [const { OnceLock::new() }; BUCKETS] }
     }
 
-    /// This thread's slot, if it has used it before.
+    /// This thread's slot of collector `id`, which these are the readers of.
     #[inline]
-    pub(super) fn own(&self) -> Option<&Slot> {
-        let identity = thread::current();
-        let (bucket, offset) = place(identity.number());
-        let slot = self.buckets.get(bucket)?.get()?.slots.get(offset)?;
-        (slot.owner.load(Ordering::Relaxed) == identity.bits()).then_some(slot)
+    pub(super) fn own(&self, id: u64, account: &Account) -> Result<&Slot, OverBudget> {
+        let Some(slot) = thread::remembered(id) else {
+            return self.look_for(id, account);
+        };
+        // SAFETY: `look_for` remembered it for the one collector of this number, so it is in one of
+        // our buckets, which stay as long as we do. It is this thread's: the number by which it was
+        // found has not been given back, or the slot would be forgotten.
+        Ok(unsafe { &*slot })
     }
 
-    /// This thread's slot, at its first use.
     #[cold]
-    pub(super) fn claim(&self, account: &Account) -> Result<Claim<'_>, OverBudget> {
+    fn look_for(&self, id: u64, account: &Account) -> Result<&Slot, OverBudget> {
         loop {
             let (identity, is_transient) = thread::current_or_drawn();
             let slot = self.slot(identity.number(), account).inspect_err(|_| {
@@ -117,13 +146,21 @@ impl Readers {
                     thread::give_back(identity);
                 }
             })?;
-            let is_own = slot.owner.load(Ordering::Relaxed) == identity.bits();
-            if is_own || slot.depth.load(Ordering::Acquire) == 0 {
+            if slot.owner.load(Ordering::Relaxed) != identity.bits() {
+                if slot.lower.load(Ordering::Acquire) != IDLE {
+                    // A guard of an ended thread is alive here. Its number stays away.
+                    thread::abandon();
+                    continue;
+                }
                 slot.owner.store(identity.bits(), Ordering::Relaxed);
-                return Ok(Claim { slot, transient: is_transient.then_some(identity) });
             }
-            // A guard of an ended thread is alive here. Its number stays away.
-            thread::abandon();
+            if is_transient {
+                slot.is_transient.store(1, Ordering::Relaxed);
+                slot.more.store(1, Ordering::Relaxed);
+            } else {
+                thread::remember(id, slot);
+            }
+            return Ok(slot);
         }
     }
 
@@ -163,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_has_a_place_of_its_own_and_no_identity_has_none() {
+    fn every_number_has_a_place_of_its_own() {
         let mut next = (0, 0);
         for number in 0..10_000 {
             assert_eq!(place(number), next, "{number}");
@@ -172,7 +209,6 @@ mod tests {
                 next = (next.0 + 1, 0);
             }
         }
-        assert!(place(u32::MAX as usize - 1).0 <= BUCKETS);
-        assert!(Readers::new().own().is_none());
+        assert!(place(u32::MAX as usize - 2).0 < BUCKETS);
     }
 }

@@ -4,14 +4,20 @@
 //! most threads that ever lived at once, and tables are indexed by them. An identity is a number
 //! with the count of its owners, so a thread is told from an earlier one of the same number.
 //!
+//! Beside its identity a thread remembers which slots it used last, so that a pin does not look
+//! for its slot each time.
+//!
 //! A thread can pin even while its thread-locals are being destroyed, after its number was given
 //! back: then each pin draws a number for itself. And a guard kept in another thread-local can
 //! outlive its thread's number; `readers` finds the slot still in use then, and the next owner
 //! of the number leaves it for good.
 
 use std::cell::Cell;
+#[cfg(not(loom))]
+use std::ptr::null;
 use std::thread::ThreadId;
 
+use super::readers::Slot;
 use crate::sync::{Mutex, lock};
 
 /// A number in the lower half, the count of its owners in the upper.
@@ -22,6 +28,11 @@ pub(super) struct Identity(u64);
 const UNSET: Identity = Identity(u64::MAX);
 /// The identity of a thread that has given its own back. Its number is in no table.
 const ENDED: Identity = Identity(u64::MAX - 1);
+
+/// Slots that a thread remembers; a power of two.
+const REMEMBERED: usize = 4;
+/// The number of no collector.
+pub(super) const NO_COLLECTOR: u64 = 0;
 
 static NUMBERS: Mutex<Numbers> = Mutex::new(Numbers { owners: Vec::new(), free: Vec::new() });
 
@@ -35,6 +46,8 @@ struct Numbers {
 thread_local! {
     // A constant start value and no destructor: reading it is one load.
     static IDENTITY: Cell<Identity> = const { Cell::new(UNSET) };
+    static LAST_USED: [Cell<(u64, *const Slot)>; REMEMBERED] =
+        const { [const { Cell::new((NO_COLLECTOR, null())) }; REMEMBERED] };
     static AT_END: AtEnd = const { AtEnd };
 }
 
@@ -51,6 +64,8 @@ struct AtEnd;
 #[cfg(not(loom))]
 impl Drop for AtEnd {
     fn drop(&mut self) {
+        // From here on the slots may become another thread's.
+        LAST_USED.with(|slots| slots.iter().for_each(|slot| slot.set((NO_COLLECTOR, null()))));
         let last = IDENTITY.replace(ENDED);
         if last != UNSET {
             give_back(last);
@@ -89,6 +104,31 @@ impl Identity {
 pub(super) fn current() -> Identity {
     IDENTITY.with(Cell::get)
 }
+
+/// The slot that this thread remembers for a collector.
+#[inline]
+#[cfg(not(loom))]
+pub(super) fn remembered(collector: u64) -> Option<*const Slot> {
+    LAST_USED.with(|slots| match slots[collector as usize % REMEMBERED].get() {
+        (of, slot) if of == collector => Some(slot),
+        _ => None,
+    })
+}
+
+/// Remembers a slot of this thread, until its number is given back.
+#[cfg(not(loom))]
+pub(super) fn remember(collector: u64, slot: &Slot) {
+    LAST_USED.with(|slots| slots[collector as usize % REMEMBERED].set((collector, slot)));
+}
+
+/// Under the model checker slots are looked for each time.
+#[cfg(loom)]
+pub(super) fn remembered(_collector: u64) -> Option<*const Slot> {
+    None
+}
+
+#[cfg(loom)]
+pub(super) fn remember(_collector: u64, _slot: &Slot) {}
 
 /// This thread's identity, drawn if need be; and whether it must be given back after use.
 #[cfg(not(loom))]
