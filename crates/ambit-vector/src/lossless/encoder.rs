@@ -32,7 +32,7 @@ pub const fn max_encoded_len(rows: usize, dim: usize) -> Option<usize> {
         return None;
     }
     // A model is in a segment only where it makes it shorter than one without.
-    let index = 4 * rows + 4 * rows.div_ceil(segment::GROUP);
+    let index = 4 * rows + segment::offsets_len(rows);
     (records + index).checked_add(segment::HEADER + 1)
 }
 

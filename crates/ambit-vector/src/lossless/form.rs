@@ -9,28 +9,31 @@
 
 /// Symbols of a decimal place: D >> low is below this.
 pub(super) const DECIMAL_SYMBOLS: u32 = 128;
-/// Highest power of ten that f64 holds exactly, and so the most decimal places.
-pub(super) const MAX_PLACES: u32 = 22;
+/// Highest power of ten that f64 holds exactly.
+const EXACT_PLACES: u32 = 22;
+/// The most decimal places.
+pub(super) const MAX_PLACES: u32 = 2 * EXACT_PLACES;
+/// A number of decimals holds digits below bit 25, places below bit 31, the sign.
+pub(super) const PLACES_SHIFT: u32 = 25;
 /// Residuals of an ulp that one symbol holds, three values each.
 pub(super) const RESIDUALS: usize = 5;
 /// Symbols of the residuals: 3^5.
 pub(super) const RESIDUAL_SYMBOLS: usize = 243;
 
-const POWERS_OF_TEN: [f64; 32] = {
-    let mut powers = [1e22; 32];
-    let (mut i, mut power) = (0, 1.0);
-    while i <= MAX_PLACES as usize {
-        powers[i] = power;
-        power *= 10.0;
+const POWERS_OF_TEN: [f64; EXACT_PLACES as usize + 1] = {
+    let mut powers = [1.0; EXACT_PLACES as usize + 1];
+    let mut i = 1;
+    while i <= EXACT_PLACES as usize {
+        powers[i] = powers[i - 1] * 10.0;
         i += 1;
     }
     powers
 };
 
-/// 10^`places`; places above [`MAX_PLACES`] count as that.
+/// 10^`places`; those above 22 count as 22.
 #[inline(always)]
 pub(super) fn power_of_ten(places: u32) -> f64 {
-    POWERS_OF_TEN[(places & 31) as usize]
+    POWERS_OF_TEN[places.min(EXACT_PLACES) as usize]
 }
 
 /// The numbers that floats come from.
@@ -96,7 +99,8 @@ impl Shape {
                 ((number >> low) as u16, number & ((1 << low) - 1))
             }
             Form::Decimal { low } => {
-                let (sign, places, digits) = (number >> 31, number >> 26 & 31, number & 0x3FF_FFFF);
+                let (sign, places) = (number >> 31, number >> PLACES_SHIFT & 63);
+                let digits = number & ((1 << PLACES_SHIFT) - 1);
                 let symbol = places * DECIMAL_SYMBOLS + (digits >> low);
                 (symbol as u16, (digits & ((1 << low) - 1)) << 1 | sign)
             }
@@ -178,10 +182,16 @@ pub(super) fn times(y: f32, scale: f64) -> f32 {
     (f64::from(y) * scale) as f32
 }
 
-/// D / 10^places, rounded to f64 and then to f32, as a reader of decimal text does.
+/// D / 10^places, rounded to f64 and then to f32, as a reader of decimal text does. Beyond 22
+/// places in two divisions, whose second rounding hardly ever reaches the f32.
 #[inline(always)]
 pub(super) fn decimal(digits: u32, places: u32) -> f32 {
-    (f64::from(digits) / power_of_ten(places)) as f32
+    let wide = f64::from(digits) / power_of_ten(places);
+    if places > EXACT_PLACES {
+        (wide / power_of_ten(places - EXACT_PLACES)) as f32
+    } else {
+        wide as f32
+    }
 }
 
 /// Adds units in the last place: `residuals` are base-3 numbers of [`RESIDUALS`] digits, lowest

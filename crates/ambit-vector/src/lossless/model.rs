@@ -97,7 +97,7 @@ impl Mode {
             (1, kept @ 0..=23) => Form::Scaled { kept },
             (2, kept @ 0..=23) => Form::Residual { kept },
             (3, bits @ 2..=16) => Form::Integer { bits },
-            (4, low @ 0..=19) => Form::Decimal { low },
+            (4, low @ 0..=18) => Form::Decimal { low },
             _ => return Err(corrupt("form")),
         };
         let digits = match (form, digits) {

@@ -1,11 +1,13 @@
 //! From floats to the numbers that they come from, or the statement that a float has none.
 //!
 //! A number is 32 bits: of a form of floats the float itself; of integers the code q + 2^(bits-1),
-//! and 2^bits for -0.0; of decimals the sign (bit 31), the places (bits 26 to 30) and the digits.
+//! and 2^bits for -0.0; of decimals the sign (bit 31), the places (bits 25 to 30) and the digits.
 //! Each number is put back at once and compared with the float bit for bit; where they differ the
 //! float is [`ABSENT`] and will be sent in full. So what a form sends is exact by construction.
 
-use super::form::{Form, MAX_PLACES, RESIDUAL_SYMBOLS, RESIDUALS, decimal, power_of_ten, times};
+use super::form::{
+    Form, MAX_PLACES, PLACES_SHIFT, RESIDUAL_SYMBOLS, RESIDUALS, decimal, power_of_ten, times,
+};
 use super::scalar::{self, Interval, Scale, round_float};
 
 /// A float that is none of the form's numbers.
@@ -192,11 +194,15 @@ pub(super) fn interval(form: Form, row: &[f32]) -> Option<Interval> {
 pub(super) fn decimal_number(v: f32, digits: Digits, low: u8) -> u64 {
     let (size, sign) = (v.abs(), u64::from(v.to_bits() >> 31));
     let number = |digits: u32, places: u32| {
-        let fits = u64::from(digits) < 128 << low && places <= MAX_PLACES;
+        let fits = u64::from(digits) < 128 << low && digits >> PLACES_SHIFT == 0;
+        let fits = fits && places <= MAX_PLACES;
         let same = fits && decimal(digits, places).to_bits() == size.to_bits();
-        same.then_some(sign << 31 | u64::from(places) << 26 | u64::from(digits))
+        same.then_some(sign << 31 | u64::from(places) << PLACES_SHIFT | u64::from(digits))
     };
-    let nearest = |places: u32| (f64::from(size) * power_of_ten(places)).round();
+    let nearest = |places: u32| {
+        let rest = power_of_ten(places.saturating_sub(MAX_PLACES / 2));
+        (f64::from(size) * power_of_ten(places) * rest).round()
+    };
     let found = match digits {
         _ if !size.is_finite() => None,
         Digits::Places(places) => number(nearest(u32::from(places)) as u32, u32::from(places)),

@@ -8,7 +8,7 @@
 //!
 //! In a model a code is: the length of the escape and those of the symbols from the first one to
 //! the last one, as half bytes, low half first. A 0 is followed by a half byte r: r + 1 symbols
-//! have no code.
+//! have no code; r = 15 is followed by three more, lowest first: so many and 16 symbols.
 
 use super::error::{LosslessError, corrupt};
 
@@ -95,8 +95,14 @@ impl PrefixCode {
         for length in symbols {
             let mut gap = length.symbol - expected;
             while gap > 0 {
-                let run = gap.min(16);
-                halves.extend([0, run as u8 - 1]);
+                let run = gap.min(16 + 0xFFF);
+                match run.checked_sub(16) {
+                    None => halves.extend([0, run as u8 - 1]),
+                    Some(more) => {
+                        halves.extend([0, 15]);
+                        halves.extend([0, 4, 8].map(|shift| (more >> shift & 15) as u8));
+                    }
+                }
                 gap -= run;
             }
             halves.push(length.len);
@@ -129,7 +135,13 @@ impl PrefixCode {
         let mut symbol = first;
         while symbol < end {
             match half()? {
-                0 => symbol += u32::from(half()?) + 1,
+                0 => match half()? {
+                    15 => {
+                        let more = [half()?, half()?, half()?].map(u32::from);
+                        symbol += 16 + (more[0] | more[1] << 4 | more[2] << 8);
+                    }
+                    run => symbol += u32::from(run) + 1,
+                },
                 len => {
                     lengths.push(Length { len, symbol: symbol as u16 });
                     symbol += 1;

@@ -8,20 +8,24 @@ use super::report::{Report, Tally};
 use super::{MAX_DIM, max_record_len};
 
 const MAGIC: &[u8; 4] = b"AVL1";
-/// Bytes before the model.
-pub(super) const HEADER: usize = 24;
+/// The most bytes before the model: the magic, four numbers of up to five bytes, one byte.
+pub(super) const HEADER: usize = 4 + 4 * 5 + 1;
 /// Records that share an offset.
 pub(super) const GROUP: usize = 64;
 
+/// Bytes of the offsets: one for each group but the first.
+pub(super) const fn offsets_len(rows: usize) -> usize {
+    4 * rows.div_ceil(GROUP).saturating_sub(1)
+}
+
 /// Writes a segment into a slice.
 ///
-/// Records go behind the longest index that may be needed; at the end they move up to the index
-/// that is.
-pub(super) struct Writer<'a> {
+/// Lengths and records go behind the longest header and index that may be needed; at the end they
+/// move up to those that are.
+pub(super) struct Writer<'a, 'm> {
     out: &'a mut [u8],
     dim: usize,
-    model: usize,
-    index: usize,
+    model: &'m [u8],
     at: usize,
     row: usize,
     rows: usize,
@@ -29,31 +33,28 @@ pub(super) struct Writer<'a> {
     longest: u32,
 }
 
-impl<'a> Writer<'a> {
+impl<'a, 'm> Writer<'a, 'm> {
     pub(super) fn begin(
         out: &'a mut [u8],
         dim: usize,
         rows: usize,
-        model: &[u8],
+        model: &'m [u8],
     ) -> Result<Self, LosslessError> {
-        let index = HEADER + model.len();
-        let at = index + 4 * rows;
-        let full = LosslessError::OutputFull { offered: out.len() };
-        if out.len() < at {
-            return Err(full);
-        }
-        out.get_mut(HEADER..index).ok_or(full)?.copy_from_slice(model);
-        let (model, shortest) = (model.len(), u32::MAX);
-        Ok(Self { out, dim, model, index, at, row: 0, rows, shortest, longest: 0 })
+        let at = HEADER + model.len() + offsets_len(rows) + 4 * rows;
+        Ok(Self { out, dim, model, at, row: 0, rows, shortest: u32::MAX, longest: 0 })
+    }
+
+    /// Where the lengths are before they move: four bytes each, right before the records.
+    fn lengths(&self) -> usize {
+        HEADER + self.model.len() + offsets_len(self.rows)
     }
 
     pub(super) fn push(&mut self, record: &[u8]) -> Result<(), LosslessError> {
         let full = LosslessError::OutputFull { offered: self.out.len() };
         let len = record.len() as u32;
-        let entry = self.index + 4 * self.row;
-        self.out.get_mut(entry..entry + 4).ok_or(full)?.copy_from_slice(&len.to_le_bytes());
-        let end = self.at + record.len();
+        let (entry, end) = (self.lengths() + 4 * self.row, self.at + record.len());
         self.out.get_mut(self.at..end).ok_or(full)?.copy_from_slice(record);
+        self.out[entry..entry + 4].copy_from_slice(&len.to_le_bytes());
         self.shortest = self.shortest.min(len);
         self.longest = self.longest.max(len);
         self.at = end;
@@ -62,47 +63,68 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn finish(self) -> Result<usize, LosslessError> {
-        let Self { out, rows, index, .. } = self;
+        let (rows, lengths) = (self.rows, self.lengths());
+        let Self { out, at, .. } = self;
         let shortest = if rows == 0 { 0 } else { self.shortest };
         let width = match self.longest - shortest {
+            _ if rows == 0 => 0,
             0 => 0,
             1..=0xFF => 1,
             0x100..=0xFFFF => 2,
             _ => 4,
         };
-        let records = index + 4 * rows;
-        let offsets = 4 * rows.div_ceil(GROUP);
-        let start = index + offsets + width * rows;
-        let end = start + (self.at - records);
-        if end > out.len() {
+        let mut head = MAGIC.to_vec();
+        for number in [self.dim, rows, self.model.len(), shortest as usize] {
+            write_number(number as u32, &mut head);
+        }
+        head.push(width as u8);
+        head.extend_from_slice(self.model);
+        if out.len() < at {
             return Err(LosslessError::OutputFull { offered: out.len() });
         }
-        let excess = |out: &[u8], row: usize| {
-            let at = index + 4 * row;
-            let len = out[at..].first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-            len - shortest
-        };
-        // Lengths shrink in place; then records make room for the offsets, or move up.
-        for row in 0..rows {
-            let excess = excess(out, row).to_le_bytes();
-            out[index + width * row..][..width].copy_from_slice(&excess[..width]);
-        }
-        out.copy_within(records..self.at, start);
-        out.copy_within(index..index + width * rows, index + offsets);
+        // From the front to the back, each part to a place that is not behind where it was.
+        let index = head.len();
+        let excesses = index + offsets_len(rows);
         let mut offset = 0u32;
         for row in 0..rows {
-            if row % GROUP == 0 {
-                out[index + 4 * (row / GROUP)..][..4].copy_from_slice(&offset.to_le_bytes());
+            let entry = out[lengths + 4 * row..].first_chunk::<4>();
+            let len = entry.map_or(0, |bytes| u32::from_le_bytes(*bytes));
+            if row > 0 && row % GROUP == 0 {
+                out[index + 4 * (row / GROUP - 1)..][..4].copy_from_slice(&offset.to_le_bytes());
             }
-            let lengths = &out[index + offsets..][..width * rows];
-            offset += shortest + read_excess(lengths, width, row);
+            out[excesses + width * row..][..width]
+                .copy_from_slice(&(len - shortest).to_le_bytes()[..width]);
+            offset += len;
         }
-        let fields = [self.dim as u32, rows as u32, self.model as u32, shortest, width as u32];
-        out[..4].copy_from_slice(MAGIC);
-        for (place, field) in out[4..HEADER].chunks_exact_mut(4).zip(fields) {
-            place.copy_from_slice(&field.to_le_bytes());
+        let start = excesses + width * rows;
+        out.copy_within(lengths + 4 * rows..at, start);
+        out[..index].copy_from_slice(&head);
+        Ok(start + offset as usize)
+    }
+}
+
+/// Appends a number, seven bits a byte, lowest first; all bytes but the last have the high bit.
+fn write_number(mut number: u32, out: &mut Vec<u8>) {
+    while number >= 128 {
+        out.push(number as u8 | 128);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn read_number(bytes: &mut &[u8]) -> Result<usize, LosslessError> {
+    let (mut number, mut shift) = (0u64, 0);
+    loop {
+        let byte = take(bytes, 1)?.first().copied().unwrap_or(0);
+        number |= u64::from(byte & 127) << shift;
+        shift += 7;
+        if byte < 128 {
+            let number = u32::try_from(number).map_err(|_| corrupt("header"))?;
+            return Ok(number as usize);
         }
-        Ok(end)
+        if shift > 28 {
+            return Err(corrupt("header"));
+        }
     }
 }
 
@@ -121,7 +143,7 @@ pub struct Segment<'a> {
     model: Model,
     model_len: usize,
     rows: usize,
-    shortest: u32,
+    shortest: usize,
     width: usize,
     offsets: &'a [[u8; 4]],
     lengths: &'a [u8],
@@ -143,20 +165,20 @@ impl<'a> Segment<'a> {
         if take(&mut rest, 4)? != MAGIC {
             return Err(corrupt("magic"));
         }
-        let mut field = || {
-            let bytes = take(&mut rest, 4)?.first_chunk::<4>().copied();
-            Ok(bytes.map_or(0, u32::from_le_bytes) as usize)
-        };
-        let (dim, rows, model_len) = (field()?, field()?, field()?);
-        let (shortest, width) = (field()? as u32, field()?);
+        let mut numbers = [0; 4];
+        for number in &mut numbers {
+            *number = read_number(&mut rest)?;
+        }
+        let [dim, rows, model_len, shortest] = numbers;
+        let width = usize::from(take(&mut rest, 1)?.first().copied().unwrap_or(0));
         if dim == 0 || dim > MAX_DIM {
             return Err(corrupt("dimension"));
         }
-        if !matches!(width, 0 | 1 | 2 | 4) || shortest as usize > max_record_len(dim) {
+        if !matches!(width, 0 | 1 | 2 | 4) || shortest > max_record_len(dim) {
             return Err(corrupt("index"));
         }
         let model = Model::read(take(&mut rest, model_len)?, dim)?;
-        let (offsets, _) = take(&mut rest, 4 * rows.div_ceil(GROUP))?.as_chunks::<4>();
+        let (offsets, _) = take(&mut rest, offsets_len(rows))?.as_chunks::<4>();
         let lengths = take(&mut rest, width * rows)?;
         Ok(Self { model, model_len, rows, shortest, width, offsets, lengths, records: rest, total })
     }
@@ -187,7 +209,7 @@ impl<'a> Segment<'a> {
     }
 
     fn len_of(&self, row: usize) -> usize {
-        self.shortest as usize + read_excess(self.lengths, self.width, row) as usize
+        self.shortest + read_excess(self.lengths, self.width, row) as usize
     }
 
     /// The record of a row, for [`Segment::decode_record`].
@@ -199,9 +221,12 @@ impl<'a> Segment<'a> {
             return Err(LosslessError::NoSuchRow { row, rows: self.rows });
         }
         let group = row / GROUP;
-        let offset = self.offsets.get(group).ok_or(corrupt("index"))?;
+        let offset = match group {
+            0 => [0; 4],
+            _ => *self.offsets.get(group - 1).ok_or(corrupt("index"))?,
+        };
         let before: usize = (group * GROUP..row).map(|row| self.len_of(row)).sum();
-        let start = u32::from_le_bytes(*offset) as usize + before;
+        let start = u32::from_le_bytes(offset) as usize + before;
         let end = start + self.len_of(row);
         self.records.get(start..end).ok_or(corrupt("place of a record"))
     }

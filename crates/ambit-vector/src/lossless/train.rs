@@ -41,13 +41,23 @@ pub(super) fn train(rows: &[f32], dim: usize, level: Level) -> Vec<Mode> {
     modes
 }
 
+/// One row of each `step`, at a place that has no period of its own.
+fn spread(rows: &[f32], dim: usize, step: usize) -> impl Iterator<Item = &[f32]> {
+    rows.chunks(dim * step).zip(0u32..).filter_map(move |(rows, number)| {
+        let place = (number.wrapping_mul(0x9E37_79B9) >> 8) as usize % step;
+        let mut rows = rows.chunks_exact(dim);
+        let last = rows.len().saturating_sub(1);
+        rows.nth(place.min(last))
+    })
+}
+
 /// The origins of the sampled rows in the order of what they take, float32 last.
 fn origins(rows: &[f32], dim: usize) -> Vec<Origin> {
     let total = rows.len() / dim;
     let step = total.div_ceil(SEARCHED_ROWS).max(1);
     let mut found: HashMap<Origin, (usize, f64)> = HashMap::new();
     let mut numbers = Numbers::default();
-    for row in rows.chunks_exact(dim).step_by(step) {
+    for row in spread(rows, dim, step) {
         let first = row.first().map_or(0, |value| value.to_bits());
         if row.iter().any(|value| value.to_bits() != first) {
             let (origin, bits) = origin(row, &mut numbers);
@@ -139,7 +149,7 @@ fn origin(row: &[f32], numbers: &mut Numbers) -> (Origin, f64) {
             }
         }
     }
-    for (bits, cost) in [(9, 7.6), (16, 15.0)] {
+    for (bits, cost) in [(8, 7.6), (9, 8.6), (16, 15.0)] {
         if let Some(origin) = scaled(Form::Integer { bits }, row) {
             consider(origin, cost);
         }
@@ -196,7 +206,7 @@ fn sample(rows: &[f32], dim: usize, origins: &[Origin]) -> Vec<Sample> {
         .map(|origin| Sample { origin: *origin, numbers: Vec::new(), residuals: Vec::new() })
         .collect();
     let mut numbers = Numbers::default();
-    for row in rows.chunks_exact(dim).step_by(step) {
+    for row in spread(rows, dim, step) {
         let first = row.first().map_or(0, |value| value.to_bits());
         if row.iter().all(|value| value.to_bits() == first) {
             continue;
