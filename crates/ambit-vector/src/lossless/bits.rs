@@ -86,47 +86,38 @@ pub(super) fn part(joined: &[u8], front: &mut [u8], back: &mut [u8]) {
     back[joined.len()..][..PADDING].fill(0);
 }
 
-/// Reads bits, lowest first. Past the end of its buffer it reads zeros; the caller compares
-/// [`BitReader::consumed`] with what was there.
-#[derive(Debug)]
+/// Bits that [`BitReader::word`] gives at least.
+pub(super) const WORD_BITS: u32 = 57;
+
+/// A place in a stream of bits, lowest first. Past the end of its buffer the stream is zeros; the
+/// caller compares [`BitReader::consumed`] with what was there.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct BitReader<'a> {
     buffer: &'a [u8],
     at: usize,
-    word: u64,
-    held: u32,
 }
 
 impl<'a> BitReader<'a> {
     pub(super) fn new(buffer: &'a [u8]) -> Self {
-        Self { buffer, at: 0, word: 0, held: 0 }
+        Self { buffer, at: 0 }
     }
 
-    /// Holds at least 56 bits from here on.
+    /// The next [`WORD_BITS`] bits, or a few more; zeros above.
     #[inline(always)]
-    pub(super) fn refill(&mut self) {
-        let next = self.buffer.get(self.at..).and_then(|rest| rest.first_chunk::<8>());
-        let next = next.map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        self.word |= next << self.held;
-        self.at += ((63 - self.held) >> 3) as usize;
-        self.held |= 56;
+    pub(super) fn word(&self) -> u64 {
+        let next = self.buffer.get(self.at >> 3..).and_then(|rest| rest.first_chunk::<8>());
+        next.map_or(0, |bytes| u64::from_le_bytes(*bytes)) >> (self.at & 7)
     }
 
-    /// The next bits, not consumed; zeros above those held.
-    #[inline(always)]
-    pub(super) fn peek(&self) -> u64 {
-        self.word
-    }
-
-    /// Consumes `len` bits, at most as many as are held.
+    /// Goes on by `len` bits.
     #[inline(always)]
     pub(super) fn consume(&mut self, len: u32) {
-        self.word >>= len & 63;
-        self.held = self.held.wrapping_sub(len);
+        self.at += len as usize;
     }
 
     /// Bits consumed so far.
     pub(super) fn consumed(&self) -> usize {
-        self.at * 8 - self.held as usize
+        self.at
     }
 }
 
@@ -158,9 +149,8 @@ mod tests {
                 let mut reader = BitReader::new(buffer);
                 let mut sum = 0;
                 for &(bits, len) in items {
-                    reader.refill();
                     let mask = (1 << len) - 1;
-                    prop_assert_eq!(reader.peek() as u32 & mask, bits & mask);
+                    prop_assert_eq!(reader.word() as u32 & mask, bits & mask);
                     reader.consume(len);
                     sum += len as usize;
                 }

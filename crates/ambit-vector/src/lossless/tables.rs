@@ -1,25 +1,80 @@
 //! How does a decoder find the symbol? By looking the next bits up.
 //!
 //! One table of 2^10 entries for each code: the symbol and its length; the few longer codes go
-//! the slow way, counting up canonical codes. Where a form has one code only, a second table of
-//! 2^11 entries gives up to three symbols at a time. The symbols of a record are two streams
-//! (see [`bits`](super::bits)), the front one for the first half of the dimensions, the back one
-//! for the rest; they are decoded in turns so that their look-ups overlap.
+//! the slow way, counting up canonical codes. Entries are 16 bits where symbols allow it, so that
+//! the tables of a dozen codes stay in the first-level cache. Where a form has one code only, a
+//! second table of 2^11 entries gives up to three symbols at a time. The symbols of a record are
+//! two streams (see [`bits`](super::bits)), the front one for the first half of the dimensions,
+//! the back one for the rest; they are decoded in turns so that their look-ups overlap.
 
-use super::bits::BitReader;
+use super::bits::{BitReader, WORD_BITS};
 use super::prefix::{ESCAPE, MAX_LEN, PrefixCode};
 
 /// Bits that one look-up sees.
 const SINGLE_BITS: u32 = 10;
 /// Bits that one look-up of several symbols sees.
 const SEVERAL_BITS: u32 = 11;
-/// Elements that a look-up of several symbols may write behind what it decodes.
-const OVERSHOOT: usize = 4;
-/// Look-ups between two refills: 5 x 10 and 4 x 11 bits are less than 56.
+/// Look-ups of one word: 5 x 10 and 4 x 11 bits, and the first 15 of a long code behind four.
 const SINGLES: usize = 5;
 const SEVERALS: usize = 4;
+const _: () = assert!(SINGLES as u32 * SINGLE_BITS <= WORD_BITS);
+const _: () = assert!((SINGLES as u32 - 1) * SINGLE_BITS + MAX_LEN <= WORD_BITS);
+const _: () = assert!((SEVERALS as u32 - 1) * SEVERAL_BITS + MAX_LEN <= WORD_BITS);
+/// Symbols that a look-up of several writes, and of those the ones that count at most.
+const WRITTEN: usize = 4;
+const MOST: usize = 3;
 
-/// Codes longer than [`SINGLE_BITS`], of one code.
+/// A symbol and the length of its code; a length of 0 says that the code is a long one.
+trait Entry: Copy + Default {
+    /// None if the symbol is too large.
+    fn new(symbol: u16, len: u8) -> Option<Self>;
+    fn len(self) -> u32;
+    fn symbol(self) -> u16;
+}
+
+impl Entry for u16 {
+    fn new(symbol: u16, len: u8) -> Option<Self> {
+        // The largest one stands for the escape.
+        let short = if symbol == ESCAPE { 0xFFF } else { symbol };
+        (short < 0xFFF || symbol == ESCAPE).then_some(short << 4 | Self::from(len))
+    }
+
+    #[inline(always)]
+    fn len(self) -> u32 {
+        u32::from(self & 15)
+    }
+
+    #[inline(always)]
+    fn symbol(self) -> u16 {
+        let symbol = self >> 4;
+        if symbol == 0xFFF { ESCAPE } else { symbol }
+    }
+}
+
+impl Entry for u32 {
+    fn new(symbol: u16, len: u8) -> Option<Self> {
+        Some(Self::from(symbol) << 4 | Self::from(len))
+    }
+
+    #[inline(always)]
+    fn len(self) -> u32 {
+        self & 15
+    }
+
+    #[inline(always)]
+    fn symbol(self) -> u16 {
+        (self >> 4) as u16
+    }
+}
+
+/// The tables of single symbols, one behind the other.
+#[derive(Debug, Clone)]
+enum Single {
+    Narrow(Vec<u16>),
+    Wide(Vec<u32>),
+}
+
+/// The codes of one prefix code by their lengths, for those longer than [`SINGLE_BITS`].
 #[derive(Debug, Clone)]
 struct Long {
     /// `limits[len]`: the first code of that length that is not used, shifted to 15 bits.
@@ -32,15 +87,14 @@ struct Long {
 /// The look-up tables of the codes of one form.
 #[derive(Debug, Clone)]
 pub(super) struct Tables {
-    /// For each code 2^10 entries: symbol, and the length above bit 16; a length 0 is slow.
-    single: Vec<u32>,
-    /// Of the only code: three symbols, then 5 bits of length and 2 of their number; a number 0
-    /// is slow. Empty if there are several codes.
+    single: Single,
+    /// Of the only code: 6 bits of length, 2 of the number of symbols, and from bit 16 on three
+    /// symbols; a number 0 says that the code is a long one. Empty if there are several codes.
     several: Vec<u64>,
     long: Vec<Long>,
 }
 
-/// Bytes that the tables of `codes` codes take, without the symbols of long codes.
+/// Bytes that the tables of `codes` codes take at most, without the symbols of long codes.
 pub(super) const fn table_bytes(codes: usize) -> usize {
     codes * ((4 << SINGLE_BITS) + size_of::<Long>())
         + if codes == 1 { 8 << SEVERAL_BITS } else { 0 }
@@ -70,7 +124,7 @@ impl Long {
     #[inline(never)]
     fn find(&self, bits: u64) -> (u16, u32) {
         let code = u32::from((bits as u16).reverse_bits() >> 1);
-        for len in 1..=MAX_LEN {
+        for len in SINGLE_BITS + 1..=MAX_LEN {
             if code < self.limits[len as usize] {
                 let index = (code >> (MAX_LEN - len)) as i32 + self.starts[len as usize];
                 let symbol = self.symbols.get(index as usize).copied();
@@ -85,44 +139,16 @@ impl Tables {
     /// Builds the tables of at least one code.
     ///
     /// # Cost
-    /// [`table_bytes`], and about 10 us a code.
+    /// At most [`table_bytes`], and about 10 us a code.
     pub(super) fn new(codes: &[PrefixCode]) -> Self {
-        let mut single = Vec::with_capacity(codes.len() << SINGLE_BITS);
-        for code in codes {
-            let from = single.len();
-            single.resize(from + (1 << SINGLE_BITS), 0);
-            for (symbol, bits, len) in
-                code.codes().filter(|(_, _, len)| u32::from(*len) <= SINGLE_BITS)
-            {
-                let entry = u32::from(symbol) | u32::from(len) << 16;
-                for place in single[from..].iter_mut().skip(usize::from(bits)).step_by(1 << len) {
-                    *place = entry;
-                }
-            }
-        }
-        let several = match codes {
-            [_] => (0..1 << SEVERAL_BITS).map(|bits| several_at(&single, bits)).collect(),
+        let wide = || Single::Wide(singles(codes).unwrap_or_default());
+        let single = singles(codes).map_or_else(wide, Single::Narrow);
+        let several = match (codes, &single) {
+            ([_], Single::Narrow(single)) => severals(single),
+            ([_], Single::Wide(single)) => severals(single),
             _ => Vec::new(),
         };
         Self { single, several, long: codes.iter().map(Long::new).collect() }
-    }
-
-    /// Decodes one symbol of code `base >> 10`; the reader holds [`MAX_LEN`] bits.
-    #[inline(always)]
-    fn step(&self, base: u32, reader: &mut BitReader<'_>) -> u16 {
-        let bits = reader.peek();
-        let at = base as usize + (bits as usize & ((1 << SINGLE_BITS) - 1));
-        let entry = self.single.get(at).copied().unwrap_or(0);
-        let len = entry >> 16;
-        if len == 0 {
-            let long = self.long.get((base >> SINGLE_BITS) as usize);
-            let (symbol, len) = long.map_or((ESCAPE, MAX_LEN), |long| long.find(bits));
-            reader.consume(len);
-            reader.refill();
-            return symbol;
-        }
-        reader.consume(len);
-        entry as u16
     }
 
     /// Decodes `symbols`, element i with code `bases[i] >> 10`: the first half from `front`,
@@ -132,40 +158,77 @@ impl Tables {
         &self,
         bases: &[u32],
         symbols: &mut [u16],
+        readers: [&mut BitReader<'_>; 2],
+    ) {
+        match &self.single {
+            Single::Narrow(single) => self.decode_with(single, bases, symbols, readers),
+            Single::Wide(single) => self.decode_with(single, bases, symbols, readers),
+        }
+    }
+
+    #[inline(always)]
+    fn decode_with<E: Entry>(
+        &self,
+        single: &[E],
+        bases: &[u32],
+        symbols: &mut [u16],
         [front, back]: [&mut BitReader<'_>; 2],
     ) {
         let half = symbols.len() / 2;
         let (front_symbols, back_symbols) = symbols.split_at_mut(half);
         let (front_bases, back_bases) = bases.split_at(half);
+        // The back half is as long as the front one, or one longer.
         let (a, a_rest) = front_symbols.as_chunks_mut::<SINGLES>();
-        let (b, b_rest) = back_symbols.as_chunks_mut::<SINGLES>();
+        let (b, b_rest) = back_symbols.split_at_mut(a.len() * SINGLES);
         let (a_bases, a_bases_rest) = front_bases.as_chunks::<SINGLES>();
-        let (b_bases, b_bases_rest) = back_bases.as_chunks::<SINGLES>();
-        let mut b_chunks = b.iter_mut().zip(b_bases);
-        for (a, a_bases) in a.iter_mut().zip(a_bases) {
-            // The back half is as long as the front one, or one longer.
-            let Some((b, b_bases)) = b_chunks.next() else { break };
-            front.refill();
-            back.refill();
+        let (b_bases, b_bases_rest) = back_bases.split_at(a.len() * SINGLES);
+        let (b, b_bases) = (b.as_chunks_mut::<SINGLES>().0, b_bases.as_chunks::<SINGLES>().0);
+        // Copies, so that the places stay in registers.
+        let (mut front_at, mut back_at) = (*front, *back);
+        for ((a, b), (a_bases, b_bases)) in a.iter_mut().zip(b).zip(a_bases.iter().zip(b_bases)) {
+            let (mut front_word, mut back_word) = (front_at.word(), back_at.word());
             for i in 0..SINGLES {
-                a[i] = self.step(a_bases[i], front);
-                b[i] = self.step(b_bases[i], back);
+                a[i] = self.step(single, a_bases[i], &mut front_at, &mut front_word);
+                b[i] = self.step(single, b_bases[i], &mut back_at, &mut back_word);
             }
         }
-        for (b, b_bases) in b_chunks {
-            for (symbol, base) in b.iter_mut().zip(b_bases) {
-                back.refill();
-                *symbol = self.step(*base, back);
-            }
-        }
+        (*front, *back) = (front_at, back_at);
         for (symbol, base) in a_rest.iter_mut().zip(a_bases_rest) {
-            front.refill();
-            *symbol = self.step(*base, front);
+            *symbol = self.step(single, *base, front, &mut front.word());
         }
         for (symbol, base) in b_rest.iter_mut().zip(b_bases_rest) {
-            back.refill();
-            *symbol = self.step(*base, back);
+            *symbol = self.step(single, *base, back, &mut back.word());
         }
+    }
+
+    /// Decodes one symbol of code `base >> 10` from the low bits of `word`.
+    #[inline(always)]
+    fn step<E: Entry>(
+        &self,
+        single: &[E],
+        base: u32,
+        reader: &mut BitReader<'_>,
+        word: &mut u64,
+    ) -> u16 {
+        let at = base as usize + (*word as usize & ((1 << SINGLE_BITS) - 1));
+        let entry = single.get(at).copied().unwrap_or_default();
+        if entry.len() == 0 {
+            return self.step_long(base, reader, word);
+        }
+        reader.consume(entry.len());
+        *word >>= entry.len();
+        entry.symbol()
+    }
+
+    #[inline(always)]
+    fn step_long(&self, base: u32, reader: &mut BitReader<'_>, word: &mut u64) -> u16 {
+        let long = self.long.get((base >> SINGLE_BITS) as usize);
+        // Several long codes may have left fewer bits than one needs.
+        *word = reader.word();
+        let (symbol, len) = long.map_or((ESCAPE, MAX_LEN), |long| long.find(*word));
+        reader.consume(len);
+        *word = reader.word();
+        symbol
     }
 
     /// Decodes `symbols` with the only code, in the order of [`Tables::decode_each`].
@@ -175,30 +238,26 @@ impl Tables {
         symbols: &mut [u16],
         [front, back]: [&mut BitReader<'_>; 2],
     ) {
-        const ROOM: usize = 3 * SEVERALS + OVERSHOOT;
+        const ROOM: usize = MOST * (SEVERALS - 1) + WRITTEN;
         let half = symbols.len() / 2;
-        let (front_symbols, back_symbols) = symbols.split_at_mut(half);
+        let (a, b) = symbols.split_at_mut(half);
         let Some(several) = self.several.first_chunk::<{ 1 << SEVERAL_BITS }>() else { return };
-        let (mut a, mut b) = (0, 0);
-        while a + ROOM <= front_symbols.len() && b + ROOM <= back_symbols.len() {
-            front.refill();
-            back.refill();
+        let (mut a_at, mut b_at) = (0, 0);
+        let (mut front_at, mut back_at) = (*front, *back);
+        while a_at + ROOM <= a.len() && b_at + ROOM <= b.len() {
+            let (mut front_word, mut back_word) = (front_at.word(), back_at.word());
             for _ in 0..SEVERALS {
-                a += self.step_several(several, &mut front_symbols[a..], front);
-                b += self.step_several(several, &mut back_symbols[b..], back);
+                a_at += self.step_several(several, &mut a[a_at..], &mut front_at, &mut front_word);
+                b_at += self.step_several(several, &mut b[b_at..], &mut back_at, &mut back_word);
             }
         }
-        for (symbols, at, reader) in [(front_symbols, a, front), (back_symbols, b, back)] {
-            let mut at = at;
-            while at + ROOM <= symbols.len() {
-                reader.refill();
-                for _ in 0..SEVERALS {
-                    at += self.step_several(several, &mut symbols[at..], reader);
-                }
+        (*front, *back) = (front_at, back_at);
+        for (symbols, mut at, reader) in [(a, a_at, front), (b, b_at, back)] {
+            while at + WRITTEN <= symbols.len() {
+                at += self.step_several(several, &mut symbols[at..], reader, &mut reader.word());
             }
             for symbol in symbols.iter_mut().skip(at) {
-                reader.refill();
-                *symbol = self.step(0, reader);
+                *symbol = self.step_only(reader);
             }
         }
     }
@@ -210,34 +269,67 @@ impl Tables {
         several: &[u64; 1 << SEVERAL_BITS],
         symbols: &mut [u16],
         reader: &mut BitReader<'_>,
+        word: &mut u64,
     ) -> usize {
-        let entry = several[reader.peek() as usize & ((1 << SEVERAL_BITS) - 1)];
-        let Some(places) = symbols.first_chunk_mut::<4>() else { return 0 };
-        *places = [entry as u16, (entry >> 16) as u16, (entry >> 32) as u16, 0];
-        let number = (entry >> 53 & 3) as usize;
+        let entry = several[*word as usize & ((1 << SEVERAL_BITS) - 1)];
+        let Some(places) = symbols.first_chunk_mut::<WRITTEN>() else { return 0 };
+        *places = [(entry >> 16) as u16, (entry >> 32) as u16, (entry >> 48) as u16, 0];
+        let number = (entry >> 6 & 3) as usize;
         if number == 0 {
-            places[0] = self.step(0, reader);
+            places[0] = self.step_long(0, reader, word);
             return 1;
         }
-        reader.consume((entry >> 48 & 31) as u32);
+        reader.consume(entry as u32 & 63);
+        *word >>= entry & 63;
         number
+    }
+
+    /// Decodes one symbol of the only code.
+    #[inline(always)]
+    fn step_only(&self, reader: &mut BitReader<'_>) -> u16 {
+        let mut word = reader.word();
+        match &self.single {
+            Single::Narrow(single) => self.step(single, 0, reader, &mut word),
+            Single::Wide(single) => self.step(single, 0, reader, &mut word),
+        }
     }
 }
 
+/// The tables of single symbols; None if a symbol is too large for the entries.
+fn singles<E: Entry>(codes: &[PrefixCode]) -> Option<Vec<E>> {
+    let mut single = Vec::with_capacity(codes.len() << SINGLE_BITS);
+    for code in codes {
+        let from = single.len();
+        single.resize(from + (1 << SINGLE_BITS), E::default());
+        for (symbol, bits, len) in code.codes() {
+            let entry = E::new(symbol, len)?;
+            if u32::from(len) <= SINGLE_BITS {
+                for place in single[from..].iter_mut().skip(usize::from(bits)).step_by(1 << len) {
+                    *place = entry;
+                }
+            }
+        }
+    }
+    Some(single)
+}
+
+fn severals<E: Entry>(single: &[E]) -> Vec<u64> {
+    (0..1 << SEVERAL_BITS).map(|bits| several_at(single, bits)).collect()
+}
+
 /// The codes that lie completely in the low bits of `bits`, at most three.
-fn several_at(single: &[u32], bits: usize) -> u64 {
-    let (mut symbols, mut number, mut used) = (0u64, 0u64, 0u32);
-    while number < 3 {
+fn several_at<E: Entry>(single: &[E], bits: usize) -> u64 {
+    let (mut symbols, mut number, mut used) = (0u64, 0, 0);
+    while number < MOST {
         let entry = single[bits >> used & ((1 << SINGLE_BITS) - 1)];
-        let len = entry >> 16;
-        if len == 0 || used + len > SEVERAL_BITS {
+        if entry.len() == 0 || used + entry.len() > SEVERAL_BITS {
             break;
         }
-        symbols |= u64::from(entry as u16) << (16 * number);
+        symbols |= u64::from(entry.symbol()) << (16 * (number + 1));
         number += 1;
-        used += len;
+        used += entry.len();
     }
-    symbols | u64::from(used) << 48 | number << 53
+    symbols | u64::from(used) | (number as u64) << 6
 }
 
 /// The place of a code's entries, for [`Tables::decode_each`].
