@@ -98,6 +98,8 @@ pub enum Command {
     Search(command::search::Options),
     /// Import the rows of a .npy file as vectors
     Import(command::import::Options),
+    /// Show what the numbers of a .npy file are made of, and how small they get without loss
+    Inspect(command::inspect::Options),
     /// Export the vectors of a space as a .npy file
     Export(command::export::Options),
     /// Find the nearest vectors for each row of a .npy file

@@ -14,6 +14,7 @@ pub fn run(command: Command, session: &mut Session) -> Result<Code, Failure> {
         Command::Index(options) => super::index::run(&options, session),
         Command::Search(options) => super::search::run(&options, session),
         Command::Import(options) => super::import::run(&options, session),
+        Command::Inspect(options) => super::inspect::run(&options, session),
         Command::Export(options) => super::export::run(&options, session),
         Command::Query(options) => super::query::run(&options, session),
         Command::Add(options) => super::add::run(&options, session),

@@ -15,6 +15,7 @@ pub mod get;
 pub mod import;
 pub mod index;
 mod ingest;
+pub mod inspect;
 pub mod list;
 pub mod memory;
 mod options;

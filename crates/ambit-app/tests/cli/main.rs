@@ -9,6 +9,7 @@ mod entities;
 mod failures;
 mod importing;
 mod indexing;
+mod inspecting;
 mod output;
 mod querying;
 mod settings;

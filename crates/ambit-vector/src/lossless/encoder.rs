@@ -58,12 +58,11 @@ impl Encoder {
     }
 
     /// Bytes that encoding segments holds at most beside input and output: while a model is
-    /// chosen, a sample of 2^20 values and its symbols; codes; a few rows.
+    /// chosen, a sample of 2^18 values and its symbols, codes; counts of each dimension, rows.
     pub const fn bytes(dim: usize) -> usize {
         let counted = if dim > COUNTED_VALUES { dim } else { COUNTED_VALUES };
-        // Numbers and symbols of the sample twice (vectors grow by doubling), counts and codes
-        // of a few modes, counts of each dimension, buffers of rows.
-        counted * 2 * (8 + 2 + 2) + (16 << 20) + dim * (32 * 8 + 128)
+        // Numbers (vectors grow by doubling), symbols and a copy of them; codes of all modes.
+        counted * (2 * 8 + 2 + 2) + (6 << 20) + dim * (32 * 8 + 128)
     }
 
     /// Encodes `rows` (n x dim, row-major) into `out`; the segment's length.

@@ -1,11 +1,13 @@
 //! How does a decoder find the symbol? By looking the next bits up.
 //!
 //! One table of 2^10 entries for each code: the symbol and its length; the few longer codes go
-//! the slow way, counting up canonical codes. Entries are 16 bits where symbols allow it, so that
-//! the tables of a dozen codes stay in the first-level cache. Where a form has one code only, a
-//! second table of 2^11 entries gives up to three symbols at a time. The symbols of a record are
-//! two streams (see [`bits`](super::bits)), the front one for the first half of the dimensions,
-//! the back one for the rest; they are decoded in turns so that their look-ups overlap.
+//! the slow way, counting up canonical codes. Where a form has one code only, a second table of
+//! 2^11 entries gives up to three symbols at a time. The symbols of a record are two streams (see
+//! [`bits`](super::bits)), the front one for the first half of the dimensions, the back one for
+//! the rest; they are decoded in turns so that their look-ups overlap.
+//!
+//! Lengths are in the low bits of an entry, where a shift takes them from without a mask, and are
+//! summed over the look-ups of a word by adding whole entries.
 
 use super::bits::{BitReader, WORD_BITS};
 use super::prefix::{ESCAPE, MAX_LEN, PrefixCode};
@@ -14,65 +16,15 @@ use super::prefix::{ESCAPE, MAX_LEN, PrefixCode};
 const SINGLE_BITS: u32 = 10;
 /// Bits that one look-up of several symbols sees.
 const SEVERAL_BITS: u32 = 11;
-/// Look-ups of one word: 5 x 10 and 4 x 11 bits, and the first 15 of a long code behind four.
+/// Look-ups of one word: 5 x 10 and 4 x 11 bits.
 const SINGLES: usize = 5;
 const SEVERALS: usize = 4;
 const _: () = assert!(SINGLES as u32 * SINGLE_BITS <= WORD_BITS);
-const _: () = assert!((SINGLES as u32 - 1) * SINGLE_BITS + MAX_LEN <= WORD_BITS);
-const _: () = assert!((SEVERALS as u32 - 1) * SEVERAL_BITS + MAX_LEN <= WORD_BITS);
+const _: () = assert!(SEVERALS as u32 * SEVERAL_BITS <= WORD_BITS);
+const _: () = assert!(MAX_LEN <= WORD_BITS);
 /// Symbols that a look-up of several writes, and of those the ones that count at most.
 const WRITTEN: usize = 4;
 const MOST: usize = 3;
-
-/// A symbol and the length of its code; a length of 0 says that the code is a long one.
-trait Entry: Copy + Default {
-    /// None if the symbol is too large.
-    fn new(symbol: u16, len: u8) -> Option<Self>;
-    fn len(self) -> u32;
-    fn symbol(self) -> u16;
-}
-
-impl Entry for u16 {
-    fn new(symbol: u16, len: u8) -> Option<Self> {
-        // The largest one stands for the escape.
-        let short = if symbol == ESCAPE { 0xFFF } else { symbol };
-        (short < 0xFFF || symbol == ESCAPE).then_some(short << 4 | Self::from(len))
-    }
-
-    #[inline(always)]
-    fn len(self) -> u32 {
-        u32::from(self & 15)
-    }
-
-    #[inline(always)]
-    fn symbol(self) -> u16 {
-        let symbol = self >> 4;
-        if symbol == 0xFFF { ESCAPE } else { symbol }
-    }
-}
-
-impl Entry for u32 {
-    fn new(symbol: u16, len: u8) -> Option<Self> {
-        Some(Self::from(symbol) << 4 | Self::from(len))
-    }
-
-    #[inline(always)]
-    fn len(self) -> u32 {
-        self & 15
-    }
-
-    #[inline(always)]
-    fn symbol(self) -> u16 {
-        (self >> 4) as u16
-    }
-}
-
-/// The tables of single symbols, one behind the other.
-#[derive(Debug, Clone)]
-enum Single {
-    Narrow(Vec<u16>),
-    Wide(Vec<u32>),
-}
 
 /// The codes of one prefix code by their lengths, for those longer than [`SINGLE_BITS`].
 #[derive(Debug, Clone)]
@@ -87,10 +39,12 @@ struct Long {
 /// The look-up tables of the codes of one form.
 #[derive(Debug, Clone)]
 pub(super) struct Tables {
-    single: Single,
-    /// Of the only code: 6 bits of length, 2 of the number of symbols, and from bit 16 on three
-    /// symbols; a number 0 says that the code is a long one. Empty if there are several codes.
-    several: Vec<u64>,
+    /// 2^10 entries for each code: the length, and the symbol from bit 16 on. A length of 0 says
+    /// that the code is a long one.
+    single: Vec<u32>,
+    /// Of the only code: three symbols, then 6 bits of length and from bit 8 on the number of
+    /// symbols; 0 says that the code is a long one. Empty if there are several codes.
+    several: Vec<[u16; WRITTEN]>,
     long: Vec<Long>,
 }
 
@@ -139,13 +93,22 @@ impl Tables {
     /// Builds the tables of at least one code.
     ///
     /// # Cost
-    /// At most [`table_bytes`], and about 10 us a code.
+    /// [`table_bytes`], and about 10 us a code.
     pub(super) fn new(codes: &[PrefixCode]) -> Self {
-        let wide = || Single::Wide(singles(codes).unwrap_or_default());
-        let single = singles(codes).map_or_else(wide, Single::Narrow);
-        let several = match (codes, &single) {
-            ([_], Single::Narrow(single)) => severals(single),
-            ([_], Single::Wide(single)) => severals(single),
+        let mut single = Vec::with_capacity(codes.len() << SINGLE_BITS);
+        for code in codes {
+            let from = single.len();
+            single.resize(from + (1 << SINGLE_BITS), 0);
+            let short = code.codes().filter(|(_, _, len)| u32::from(*len) <= SINGLE_BITS);
+            for (symbol, bits, len) in short {
+                let entry = u32::from(symbol) << 16 | u32::from(len);
+                for place in single[from..].iter_mut().skip(usize::from(bits)).step_by(1 << len) {
+                    *place = entry;
+                }
+            }
+        }
+        let several = match codes {
+            [_] => (0..1 << SEVERAL_BITS).map(|bits| several_at(&single, bits)).collect(),
             _ => Vec::new(),
         };
         Self { single, several, long: codes.iter().map(Long::new).collect() }
@@ -156,20 +119,6 @@ impl Tables {
     #[inline(always)]
     pub(super) fn decode_each(
         &self,
-        bases: &[u32],
-        symbols: &mut [u16],
-        readers: [&mut BitReader<'_>; 2],
-    ) {
-        match &self.single {
-            Single::Narrow(single) => self.decode_with(single, bases, symbols, readers),
-            Single::Wide(single) => self.decode_with(single, bases, symbols, readers),
-        }
-    }
-
-    #[inline(always)]
-    fn decode_with<E: Entry>(
-        &self,
-        single: &[E],
         bases: &[u32],
         symbols: &mut [u16],
         [front, back]: [&mut BitReader<'_>; 2],
@@ -188,47 +137,49 @@ impl Tables {
         for ((a, b), (a_bases, b_bases)) in a.iter_mut().zip(b).zip(a_bases.iter().zip(b_bases)) {
             let (mut front_word, mut back_word) = (front_at.word(), back_at.word());
             for i in 0..SINGLES {
-                a[i] = self.step(single, a_bases[i], &mut front_at, &mut front_word);
-                b[i] = self.step(single, b_bases[i], &mut back_at, &mut back_word);
+                a[i] = self.step(a_bases[i], &mut front_at, &mut front_word);
+                b[i] = self.step(b_bases[i], &mut back_at, &mut back_word);
             }
         }
         (*front, *back) = (front_at, back_at);
         for (symbol, base) in a_rest.iter_mut().zip(a_bases_rest) {
-            *symbol = self.step(single, *base, front, &mut front.word());
+            *symbol = self.step_alone(*base, front);
         }
         for (symbol, base) in b_rest.iter_mut().zip(b_bases_rest) {
-            *symbol = self.step(single, *base, back, &mut back.word());
+            *symbol = self.step_alone(*base, back);
         }
     }
 
-    /// Decodes one symbol of code `base >> 10` from the low bits of `word`.
+    /// The entry of code `base >> 10` for the low bits of `word`.
     #[inline(always)]
-    fn step<E: Entry>(
-        &self,
-        single: &[E],
-        base: u32,
-        reader: &mut BitReader<'_>,
-        word: &mut u64,
-    ) -> u16 {
-        let at = base as usize + (*word as usize & ((1 << SINGLE_BITS) - 1));
-        let entry = single.get(at).copied().unwrap_or_default();
-        if entry.len() == 0 {
-            return self.step_long(base, reader, word);
-        }
-        reader.consume(entry.len());
-        *word >>= entry.len();
-        entry.symbol()
+    fn entry(&self, base: u32, word: u64) -> u32 {
+        let at = base as usize + (word as usize & ((1 << SINGLE_BITS) - 1));
+        self.single.get(at).copied().unwrap_or(0)
     }
 
+    /// Decodes one symbol of code `base >> 10`; `word` is the reader's, or less by what was
+    /// consumed of it.
     #[inline(always)]
-    fn step_long(&self, base: u32, reader: &mut BitReader<'_>, word: &mut u64) -> u16 {
-        let long = self.long.get((base >> SINGLE_BITS) as usize);
-        // Several long codes may have left fewer bits than one needs.
-        *word = reader.word();
-        let (symbol, len) = long.map_or((ESCAPE, MAX_LEN), |long| long.find(*word));
-        reader.consume(len);
-        *word = reader.word();
-        symbol
+    fn step(&self, base: u32, reader: &mut BitReader<'_>, word: &mut u64) -> u16 {
+        let entry = self.entry(base, *word);
+        if entry == 0 {
+            // Long codes before may have left fewer bits than one needs.
+            let long = self.long.get((base >> SINGLE_BITS) as usize);
+            let found = long.map_or((ESCAPE, MAX_LEN), |long| long.find(reader.word()));
+            reader.consume(found.1);
+            *word = reader.word();
+            return found.0;
+        }
+        reader.consume(entry & 63);
+        *word >>= entry & 63;
+        (entry >> 16) as u16
+    }
+
+    /// Decodes one symbol of code `base >> 10`.
+    #[inline(always)]
+    fn step_alone(&self, base: u32, reader: &mut BitReader<'_>) -> u16 {
+        let mut word = reader.word();
+        self.step(base, reader, &mut word)
     }
 
     /// Decodes `symbols` with the only code, in the order of [`Tables::decode_each`].
@@ -244,92 +195,96 @@ impl Tables {
         let Some(several) = self.several.first_chunk::<{ 1 << SEVERAL_BITS }>() else { return };
         let (mut a_at, mut b_at) = (0, 0);
         let (mut front_at, mut back_at) = (*front, *back);
-        while a_at + ROOM <= a.len() && b_at + ROOM <= b.len() {
+        loop {
+            let a_room = a.get_mut(a_at..a_at + ROOM).and_then(|room| room.first_chunk_mut());
+            let b_room = b.get_mut(b_at..b_at + ROOM).and_then(|room| room.first_chunk_mut());
+            let (Some(a_room), Some(b_room)) = (a_room, b_room) else { break };
             let (mut front_word, mut back_word) = (front_at.word(), back_at.word());
+            let (mut front_done, mut back_done) = (Done(0), Done(0));
             for _ in 0..SEVERALS {
-                a_at += self.step_several(several, &mut a[a_at..], &mut front_at, &mut front_word);
-                b_at += self.step_several(several, &mut b[b_at..], &mut back_at, &mut back_word);
+                front_done.step::<ROOM>(several, a_room, &mut front_word);
+                back_done.step::<ROOM>(several, b_room, &mut back_word);
+            }
+            front_at.consume(front_done.bits());
+            back_at.consume(back_done.bits());
+            a_at += front_done.symbols();
+            b_at += back_done.symbols();
+            // A look-up that found a long code did nothing, and so did those behind it.
+            if front_done.symbols() == 0 {
+                a[a_at] = self.step_alone(0, &mut front_at);
+                a_at += 1;
+            }
+            if back_done.symbols() == 0 {
+                b[b_at] = self.step_alone(0, &mut back_at);
+                b_at += 1;
             }
         }
         (*front, *back) = (front_at, back_at);
         for (symbols, mut at, reader) in [(a, a_at, front), (b, b_at, back)] {
-            while at + WRITTEN <= symbols.len() {
-                at += self.step_several(several, &mut symbols[at..], reader, &mut reader.word());
-            }
-            for symbol in symbols.iter_mut().skip(at) {
-                *symbol = self.step_only(reader);
-            }
-        }
-    }
-
-    /// Decodes one to three symbols into the front of `symbols`; their number.
-    #[inline(always)]
-    fn step_several(
-        &self,
-        several: &[u64; 1 << SEVERAL_BITS],
-        symbols: &mut [u16],
-        reader: &mut BitReader<'_>,
-        word: &mut u64,
-    ) -> usize {
-        let entry = several[*word as usize & ((1 << SEVERAL_BITS) - 1)];
-        let Some(places) = symbols.first_chunk_mut::<WRITTEN>() else { return 0 };
-        *places = [(entry >> 16) as u16, (entry >> 32) as u16, (entry >> 48) as u16, 0];
-        let number = (entry >> 6 & 3) as usize;
-        if number == 0 {
-            places[0] = self.step_long(0, reader, word);
-            return 1;
-        }
-        reader.consume(entry as u32 & 63);
-        *word >>= entry & 63;
-        number
-    }
-
-    /// Decodes one symbol of the only code.
-    #[inline(always)]
-    fn step_only(&self, reader: &mut BitReader<'_>) -> u16 {
-        let mut word = reader.word();
-        match &self.single {
-            Single::Narrow(single) => self.step(single, 0, reader, &mut word),
-            Single::Wide(single) => self.step(single, 0, reader, &mut word),
-        }
-    }
-}
-
-/// The tables of single symbols; None if a symbol is too large for the entries.
-fn singles<E: Entry>(codes: &[PrefixCode]) -> Option<Vec<E>> {
-    let mut single = Vec::with_capacity(codes.len() << SINGLE_BITS);
-    for code in codes {
-        let from = single.len();
-        single.resize(from + (1 << SINGLE_BITS), E::default());
-        for (symbol, bits, len) in code.codes() {
-            let entry = E::new(symbol, len)?;
-            if u32::from(len) <= SINGLE_BITS {
-                for place in single[from..].iter_mut().skip(usize::from(bits)).step_by(1 << len) {
-                    *place = entry;
+            while let Some(room) = symbols.get_mut(at..).and_then(|room| room.first_chunk_mut()) {
+                let mut done = Done(0);
+                done.step::<WRITTEN>(several, room, &mut reader.word());
+                reader.consume(done.bits());
+                at += done.symbols();
+                if done.symbols() == 0 {
+                    symbols[at] = self.step_alone(0, reader);
+                    at += 1;
                 }
             }
+            for symbol in symbols.iter_mut().skip(at) {
+                *symbol = self.step_alone(0, reader);
+            }
         }
     }
-    Some(single)
 }
 
-fn severals<E: Entry>(single: &[E]) -> Vec<u64> {
-    (0..1 << SEVERAL_BITS).map(|bits| several_at(single, bits)).collect()
+/// What look-ups of several symbols have done: bits in the low byte, symbols from bit 8 on.
+#[derive(Clone, Copy)]
+struct Done(u32);
+
+impl Done {
+    fn bits(self) -> u32 {
+        self.0 & 0xFF
+    }
+
+    fn symbols(self) -> usize {
+        (self.0 >> 8) as usize
+    }
+
+    /// Looks up one to three symbols at the low bits of `word`; none if the code is a long one.
+    #[inline(always)]
+    fn step<const ROOM: usize>(
+        &mut self,
+        several: &[[u16; WRITTEN]; 1 << SEVERAL_BITS],
+        room: &mut [u16; ROOM],
+        word: &mut u64,
+    ) {
+        let entry = &several[*word as usize & ((1 << SEVERAL_BITS) - 1)];
+        let places = room.get_mut(self.symbols()..).and_then(|places| places.first_chunk_mut());
+        if let Some(places) = places {
+            *places = *entry;
+        }
+        let done = entry[MOST];
+        *word >>= done & 63;
+        self.0 += u32::from(done);
+    }
 }
 
 /// The codes that lie completely in the low bits of `bits`, at most three.
-fn several_at<E: Entry>(single: &[E], bits: usize) -> u64 {
-    let (mut symbols, mut number, mut used) = (0u64, 0, 0);
+fn several_at(single: &[u32], bits: usize) -> [u16; WRITTEN] {
+    let (mut entry, mut number, mut used) = ([0; WRITTEN], 0, 0);
     while number < MOST {
-        let entry = single[bits >> used & ((1 << SINGLE_BITS) - 1)];
-        if entry.len() == 0 || used + entry.len() > SEVERAL_BITS {
+        let found = single[bits >> used & ((1 << SINGLE_BITS) - 1)];
+        let len = found & 63;
+        if len == 0 || used + len > SEVERAL_BITS {
             break;
         }
-        symbols |= u64::from(entry.symbol()) << (16 * (number + 1));
+        entry[number] = (found >> 16) as u16;
         number += 1;
-        used += entry.len();
+        used += len;
     }
-    symbols | u64::from(used) | (number as u64) << 6
+    entry[MOST] = used as u16 | (number as u16) << 8;
+    entry
 }
 
 /// The place of a code's entries, for [`Tables::decode_each`].

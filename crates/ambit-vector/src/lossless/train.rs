@@ -19,7 +19,7 @@ use super::scalar::Scale;
 /// Rows whose origin is searched for, from all over the segment.
 const SEARCHED_ROWS: usize = 256;
 /// Values that are counted, in whole rows.
-pub(super) const COUNTED_VALUES: usize = 1 << 20;
+pub(super) const COUNTED_VALUES: usize = 1 << 18;
 /// Modes that are chosen besides float32.
 const MOST_ORIGINS: usize = 6;
 /// Values of a segment below which codes for classes cost more than they save.
@@ -226,26 +226,26 @@ fn sample(rows: &[f32], dim: usize, origins: &[Origin]) -> Vec<Sample> {
 /// storing the rows is shorter.
 fn best_mode(sample: &Sample, dim: usize, level: Level, grown: f64) -> Option<Mode> {
     let floats = sample.origin.form.kept();
-    let tops: &[u8] = if floats.is_some() { &[0, 1, 2] } else { &[0] };
-    let classes: &[usize] = match level {
-        Level::Fast => &[1],
-        Level::Compact => &[1, 4, 8, 12],
-    };
     let values = sample.numbers.len() as f64 * grown;
-    let classes = if values < SHORTEST_WITH_CLASSES { &classes[..1] } else { classes };
+    let with_classes = level == Level::Compact && values >= SHORTEST_WITH_CLASSES;
+    let choices: &[(u8, usize)] = match (floats, with_classes) {
+        (Some(_), false) => &[(0, 1), (1, 1), (2, 1)],
+        (Some(_), true) => &[(0, 1), (1, 1), (2, 4), (2, 8), (1, 8)],
+        (None, false) => &[(0, 1)],
+        (None, true) => &[(0, 1), (0, 4), (0, 8)],
+    };
     let mut best = (32.0 * values, None);
-    for &top in tops.iter().filter(|top| floats.is_none_or(|kept| **top <= kept)) {
-        for &classes in classes {
-            // With classes, signs are worth a symbol.
-            let signed = floats.is_some() && classes > 1;
-            let shape = Shape { form: sample.origin.form, top, signed };
-            let (mode, bits) = build(sample, shape, dim, classes);
-            let mut model = Vec::new();
-            mode.write(&mut model);
-            let bits = bits * grown + 8.0 * model.len() as f64;
-            if bits < best.0 {
-                best = (bits, Some(mode));
-            }
+    for &(top, classes) in choices.iter().filter(|(top, _)| floats.is_none_or(|kept| *top <= kept))
+    {
+        // With classes, signs are worth a symbol.
+        let signed = floats.is_some() && classes > 1;
+        let shape = Shape { form: sample.origin.form, top, signed };
+        let (mode, bits) = build(sample, shape, dim, classes);
+        let mut model = Vec::new();
+        mode.write(&mut model);
+        let bits = bits * grown + 8.0 * model.len() as f64;
+        if bits < best.0 {
+            best = (bits, Some(mode));
         }
     }
     best.1
