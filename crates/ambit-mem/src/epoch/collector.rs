@@ -33,6 +33,9 @@ impl CollectorOptions {
 
 /// Frees what readers have let go of. Clones are the same collector.
 ///
+/// An object that holds its own collector keeps it, and itself, until it is freed: flush before
+/// the last other handle goes.
+///
 /// ```
 /// use ambit_mem::epoch::{Collector, CollectorOptions, Owned, Shared};
 /// use ambit_mem::{Budget, Bytes, Priority};
