@@ -5,6 +5,9 @@
 //! with a thread. The lock of the register orders everything the former owner did before
 //! everything the next one does: a slot may be used with plain loads and stores.
 //!
+//! A thread can also [`remember`] one pointer by a key and [`recall`] it later, the way to its
+//! part of a table that it used last. It is forgotten with the number.
+//!
 //! There are [`MOST`] numbers. Threads beyond, and threads that are past their last thread-local
 //! destructor, have none and must use a shared path. [`shard`](crate::shard) is the cheaper
 //! sibling for counters that may be shared.
@@ -16,16 +19,19 @@ use crate::sync::{Mutex, lock};
 /// How many threads can have a number at a time; numbers are below it.
 pub(crate) const MOST: usize = 128;
 
-const UNCLAIMED: usize = usize::MAX;
-/// No number, and no use in asking again.
-const NONE: usize = usize::MAX - 1;
+/// The number of a thread without a number.
+const NONE: usize = MOST;
+/// Nothing is remembered by this key.
+pub(crate) const NO_KEY: u64 = 0;
 
 /// One bit for each number that is somebody's.
 static CLAIMED: Mutex<u128> = Mutex::new(0);
 
 thread_local! {
     // A constant start value and no destructor: it can be read as long as the thread runs.
-    static NUMBER: Cell<usize> = const { Cell::new(UNCLAIMED) };
+    static NUMBER: Cell<usize> = const { Cell::new(NONE) };
+    static KEY: Cell<u64> = const { Cell::new(NO_KEY) };
+    static POINTER: Cell<*const ()> = const { Cell::new(std::ptr::null()) };
     static CLAIM: Claim = const { Claim };
 }
 
@@ -34,6 +40,7 @@ struct Claim;
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        KEY.set(NO_KEY);
         let number = NUMBER.replace(NONE);
         if number < MOST {
             *lock(&CLAIMED) &= !(1 << number);
@@ -41,20 +48,30 @@ impl Drop for Claim {
     }
 }
 
-/// This thread's number, if it has one; below [`MOST`] and no other running thread's.
-#[inline]
+/// This thread's number, claimed if need be; below [`MOST`], and no other running thread's.
 pub(crate) fn number() -> Option<usize> {
     let number = NUMBER.get();
-    if number < MOST { Some(number) } else { claim(number) }
+    if number < MOST { Some(number) } else { claim() }
+}
+
+/// What this thread remembered last, if it was by this key; not for [`NO_KEY`].
+#[inline(always)]
+pub(crate) fn recall(key: u64) -> Option<*const ()> {
+    (KEY.get() == key).then(|| POINTER.get())
+}
+
+/// Remembers a pointer, instead of the last one, for as long as this thread has its number.
+pub(crate) fn remember(key: u64, pointer: *const ()) {
+    if NUMBER.get() < MOST {
+        KEY.set(key);
+        POINTER.set(pointer);
+    }
 }
 
 #[cold]
-fn claim(number: usize) -> Option<usize> {
-    // A thread whose claim has been dropped would never give another one back.
-    if number == NONE || CLAIM.try_with(|_| ()).is_err() {
-        NUMBER.set(NONE);
-        return None;
-    }
+fn claim() -> Option<usize> {
+    // A thread whose claim has been dropped would never give a number back.
+    CLAIM.try_with(|_| ()).ok()?;
     let mut claimed = lock(&CLAIMED);
     let free = claimed.trailing_ones() as usize;
     if free >= MOST {

@@ -164,7 +164,7 @@ fn no_more_empty_slabs_are_kept_than_allowed() {
         let stats = pool.stats();
         assert!(stats.empty_bytes <= Bytes::kib(most), "{limit}: {stats:?}");
         // What the thread keeps at hand holds some slabs.
-        assert!(stats.slab_bytes <= Bytes::kib(most + 10 * 64), "{limit}: {stats:?}");
+        assert!(stats.slab_bytes <= Bytes::kib(most + 4 * 128), "{limit}: {stats:?}");
         assert_eq!(stats.live_blocks, 0);
     }
 }
@@ -184,7 +184,7 @@ fn compact_gives_all_but_the_slabs_of_live_blocks_back_to_the_system() {
     let returned = pool.compact();
     let after = resident();
     let stats = pool.stats();
-    assert_eq!((stats.slabs, stats.live_blocks, stats.slab_bytes), (1, 1, Bytes::kib(64)));
+    assert_eq!((stats.slabs, stats.live_blocks, stats.slab_bytes), (1, 1, Bytes::kib(128)));
     assert!(returned > Bytes::new(29_000 * 4096));
     if before > 0 {
         let gone = before.saturating_sub(after);
@@ -204,7 +204,7 @@ fn stats_add_up() {
     assert_eq!(stats.block_bytes, Bytes::new(5000 * 1024));
     assert_eq!(stats.footprint(), account.used());
     assert!((stats.internal_fragmentation() - 24.0 / 1024.0).abs() < 1e-9);
-    assert!(stats.external_fragmentation() < 0.02, "{stats:?}");
+    assert!(stats.external_fragmentation() < 0.03, "{stats:?}");
     assert!(stats.metadata_share() < 0.01, "{stats:?}");
     drop(blocks);
     let stats = pool.stats();

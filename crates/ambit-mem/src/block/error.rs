@@ -12,7 +12,7 @@ use crate::{Bytes, OverBudget};
 #[non_exhaustive]
 pub enum BlockError {
     /// A slab did not fit into the budget.
-    OverBudget(OverBudget),
+    OverBudget(Box<OverBudget>),
     /// No block of this pool is as large.
     TooLarge {
         /// Bytes that were asked for.
@@ -40,7 +40,7 @@ impl BlockError {
 
 impl From<OverBudget> for BlockError {
     fn from(refusal: OverBudget) -> Self {
-        Self::OverBudget(refusal)
+        Self::OverBudget(Box::new(refusal))
     }
 }
 

@@ -14,9 +14,10 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
 use std::slice;
 
-use super::class::ALIGNMENT;
+use super::class::{self, ALIGNMENT};
 use super::error::BlockFull;
 use super::magazine::Magazine;
+use super::pool::magazine_at_hand;
 use super::slab::{Home, Owner, Slot};
 use crate::Bytes;
 use crate::sync::Arc;
@@ -30,10 +31,33 @@ use crate::sync::Arc;
 pub struct PooledBlock {
     block: NonNull<u8>,
     home: NonNull<Home>,
-    /// Bytes that were asked for.
-    requested: u32,
+    tag: Tag,
     /// Bytes that are written.
     len: u32,
+}
+
+/// What a block's owner does not have to know: in a block pool, the bytes that were asked for
+/// and, in the low byte, the class.
+#[derive(Clone, Copy)]
+pub(super) struct Tag(u32);
+
+const _: () = assert!(class::LARGEST_BLOCK < 1 << 24 && class::COUNT < 1 << 8);
+
+impl Tag {
+    #[inline(always)]
+    pub(super) fn new(class: usize, requested: usize) -> Self {
+        Self((requested << 8 | class) as u32)
+    }
+
+    #[inline(always)]
+    pub(super) fn class(self) -> usize {
+        (self.0 & 0xFF) as usize
+    }
+
+    #[inline(always)]
+    pub(super) fn requested(self) -> u32 {
+        self.0 >> 8
+    }
 }
 
 // SAFETY: the block is its owner's alone, as a box is; what `home` points to is `Sync`.
@@ -42,14 +66,14 @@ unsafe impl Send for PooledBlock {}
 unsafe impl Sync for PooledBlock {}
 
 impl PooledBlock {
-    /// An empty block, for whoever asked for `requested` bytes.
+    /// An empty block.
     ///
     /// # Safety
-    /// A pool gave `slot` to the caller alone; it has room for `requested` bytes, and its header
-    /// lives until it is back.
+    /// A pool gave `slot` to the caller alone, of the class and for the bytes that `tag` says, and
+    /// its header lives until it is back.
     #[inline(always)]
-    pub(super) unsafe fn new(slot: Slot, requested: u32) -> Self {
-        Self { block: slot.block, home: slot.home, requested, len: 0 }
+    pub(super) unsafe fn new(slot: Slot, tag: Tag) -> Self {
+        Self { block: slot.block, home: slot.home, tag, len: 0 }
     }
 
     fn home(&self) -> &Home {
@@ -60,7 +84,7 @@ impl PooledBlock {
     /// Bytes that fit; at least what was asked for.
     #[inline]
     pub fn capacity(&self) -> usize {
-        self.home().capacity(self.requested)
+        self.home().capacity()
     }
 
     /// Bytes written.
@@ -186,34 +210,38 @@ pub(super) fn bytes_of(values: &[f32]) -> &[u8] {
 }
 
 impl Drop for PooledBlock {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         let slot = Slot { block: self.block, home: self.home };
-        let Owner::Pool { core, class } = &self.home().owner;
-        // SAFETY: the cache of this thread's number is this thread's, and the block is nobody's
-        // from here on. Nothing of the pool is touched once it is put.
-        let is_put = core.own_magazine(*class).is_some_and(|magazine| unsafe {
-            Magazine::try_put(NonNull::from(magazine), slot, self.requested)
-        });
+        // What tells where the block goes does not hang on what was just read from the magazine,
+        // so a block that comes and goes waits for one word only. Where the pool is not the one
+        // used last, its own code looks.
+        // SAFETY: the pool is alive as long as the block is out, and tags have classes. The
+        // magazine is this thread's, and the block is nobody's from here on. Nothing of the pool
+        // is touched once it is put.
+        let is_put = unsafe {
+            magazine_at_hand(self.home().pool, self.tag.class())
+                .is_some_and(|magazine| Magazine::try_put(magazine, slot, self.tag.requested()))
+        };
         if !is_put {
             // SAFETY: as above; it is not put.
-            unsafe { put_slowly(slot, self.requested) };
+            unsafe { put_slowly(slot, self.tag) };
         }
     }
 }
 
 /// # Safety
-/// A pool gave `slot` to somebody who asked for `requested` bytes, and it is nobody's now.
+/// A pool gave `slot` with `tag`, and it is nobody's now.
 #[cold]
-unsafe fn put_slowly(slot: Slot, requested: u32) {
+#[inline(never)]
+unsafe fn put_slowly(slot: Slot, tag: Tag) {
     // SAFETY: the block is not back yet, so its header is alive.
     match unsafe { &slot.home.as_ref().owner } {
-        Owner::Pool { core, class } => {
-            let class = *class;
+        Owner::Pool { core } => {
             // The block may be the last that keeps the core.
             let core = Arc::clone(core);
             // SAFETY: the caller's promise.
-            unsafe { core.put(class, slot, requested) };
+            unsafe { core.put(tag.class(), slot, tag.requested()) };
         }
     }
 }

@@ -10,12 +10,12 @@
 //! block.
 
 use std::io;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
 use super::class::{self, CLASSES, COUNT, LARGEST_BLOCK};
 use super::error::BlockError;
-use super::handle::PooledBlock;
-use super::magazine::{Agreement, Cache, Magazine};
+use super::handle::{PooledBlock, Tag};
+use super::magazine::{Afterwards, Agreement, Cache, Magazine};
 use super::slab::{Shelf, Slab, Slot};
 use super::stats::BlockStats;
 use crate::account::Padded;
@@ -99,17 +99,15 @@ impl BlockPool {
     /// # Cost
     /// A few nanoseconds, no atomic read-modify-write, no lock; once in some 30 calls a lock, and
     /// once a slab a system call.
-    #[inline]
+    #[inline(always)]
     pub fn acquire(&self, len: usize) -> Result<PooledBlock, BlockError> {
-        if let Some(class) = class::of(len)
-            && let Some(magazine) = self.core.own_magazine(class)
-            // SAFETY: the cache of this thread's number is this thread's.
-            && let Some(slot) = unsafe { magazine.try_take(len as u32) }
-        {
-            // SAFETY: the magazine gave the block to us alone; it has room for `len` bytes.
-            return Ok(unsafe { PooledBlock::new(slot, len as u32) });
-        }
-        Core::acquire_slowly(&self.core, len)
+        let Some(class) = class::of(len) else { return Err(too_large(len)) };
+        let slot = match self.core.take_at_hand(class, len) {
+            Some(slot) => slot,
+            None => Core::take_slowly(&self.core, class, len).map_err(|error| *error)?,
+        };
+        // SAFETY: the block is ours alone, of this class.
+        Ok(unsafe { PooledBlock::new(slot, Tag::new(class, len)) })
     }
 
     /// A block of `len` zero bytes.
@@ -176,9 +174,11 @@ impl BlockPool {
 /// A pool without its handles.
 #[derive(Debug)]
 pub(super) struct Core {
-    account: Account,
+    pub(super) account: Account,
     config: BlockConfig,
     agreement: Agreement,
+    /// No other pool ever has it.
+    pub(super) id: u64,
     /// By thread number; a cache is made by its owner and lives as long as the core.
     caches: [AtomicPtr<Cache>; thread_number::MOST],
     shelves: [Padded<Mutex<Shelf>>; COUNT],
@@ -191,7 +191,7 @@ pub(super) struct Core {
     slabs_taken: AtomicU64,
     slabs_returned: AtomicU64,
     /// As in [`Magazine`], for what went past the magazines.
-    requested: AtomicU64,
+    slack: AtomicU64,
     _held: Reservation,
 }
 
@@ -201,8 +201,10 @@ impl Core {
         config: BlockConfig,
         agreement: Agreement,
     ) -> Result<Self, OverBudget> {
+        static NEXT: AtomicU64 = AtomicU64::new(thread_number::NO_KEY + 1);
         let held = account.reserve(Bytes::of(size_of::<Self>()))?;
         Ok(Self {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
             account: account.clone(),
             config,
             agreement,
@@ -214,23 +216,16 @@ impl Core {
             cache_bytes: AtomicUsize::new(0),
             slabs_taken: AtomicU64::new(0),
             slabs_returned: AtomicU64::new(0),
-            requested: AtomicU64::new(0),
+            slack: AtomicU64::new(0),
             _held: held,
         })
     }
 
-    /// The cache of a thread number.
-    #[inline(always)]
+    /// The cache of a thread number, if there is one.
     fn cache(&self, number: usize) -> Option<&Cache> {
         let cache = self.caches[number].load(Ordering::Acquire);
         // SAFETY: it is null or came from the box in `own_cache`; it lives as long as the core.
         unsafe { cache.as_ref() }
-    }
-
-    /// This thread's magazine of a class, if it has one.
-    #[inline(always)]
-    pub(super) fn own_magazine(&self, class: usize) -> Option<&Magazine> {
-        self.cache(thread_number::number()?)?.magazine(class)
     }
 
     /// This thread's cache and its magazine of a class, made if need be; `None` where the thread
@@ -242,20 +237,21 @@ impl Core {
         }
         let held = self.reserve_table(size_of::<Magazine>())?;
         let magazine = cache.add(class, Magazine::new(class, self.agreement, held));
+        // See `close`.
         fence(Ordering::SeqCst);
         Some((cache, magazine))
     }
 
     fn own_cache(&self) -> Option<&Cache> {
         let number = thread_number::number()?;
-        if let Some(cache) = self.cache(number) {
-            return Some(cache);
+        if self.cache(number).is_none() {
+            let held = self.reserve_table(size_of::<Cache>())?;
+            self.caches[number].store(Box::into_raw(Cache::new(held)), Ordering::Release);
+            fence(Ordering::SeqCst);
         }
-        let held = self.reserve_table(size_of::<Cache>())?;
-        let cache = Box::into_raw(Cache::new(held));
-        self.caches[number].store(cache, Ordering::Release);
-        fence(Ordering::SeqCst);
-        self.cache(number)
+        let cache = self.cache(number)?;
+        thread_number::remember(self.id, ptr::from_ref(cache).cast());
+        Some(cache)
     }
 
     fn reserve_table(&self, bytes: usize) -> Option<Reservation> {
@@ -267,31 +263,46 @@ impl Core {
         Some(held)
     }
 
+    /// A block for `len` bytes from this thread's magazine, if this is the pool it used last.
+    #[inline(always)]
+    fn take_at_hand(&self, class: usize, len: usize) -> Option<Slot> {
+        // SAFETY: this pool is alive, and callers have classes from `of`; the magazine is this
+        // thread's.
+        unsafe { magazine_at_hand(self.id, class)?.as_ref().try_take(len as u32) }
+    }
+
+    /// A block for `len` bytes from wherever there is one.
+    ///
+    /// Result and error are two words, which come back in registers: a caller that had to have
+    /// them in memory would have to build every block there.
     #[cold]
-    fn acquire_slowly(this: &Arc<Self>, len: usize) -> Result<PooledBlock, BlockError> {
-        let class = class::of(len).ok_or_else(|| too_large(len))?;
+    #[inline(never)]
+    fn take_slowly(this: &Arc<Self>, class: usize, len: usize) -> Result<Slot, Box<BlockError>> {
         loop {
             if let Some(slot) = this.take(class, len as u32) {
-                // SAFETY: the block was free and is ours alone; it has room for `len` bytes.
-                return Ok(unsafe { PooledBlock::new(slot, len as u32) });
+                return Ok(slot);
             }
-            Self::grow(this, class)?;
+            Self::grow(this, class).map_err(Box::new)?;
         }
     }
 
-    /// A free block of the slabs there are. Refills the thread's magazine by the way.
+    /// Any block that there is. Refills the thread's magazine by the way.
     fn take(&self, class: usize, requested: u32) -> Option<Slot> {
         let Some((cache, magazine)) = self.make_own(class) else {
             let mut taken = None;
             self.take_from_shelf(class, 1, |slot| taken = Some(slot));
             if taken.is_some() {
-                self.requested.fetch_add(u64::from(requested), Ordering::Relaxed);
+                self.slack.fetch_add(slack(class, requested), Ordering::Relaxed);
             }
             return taken;
         };
+        // SAFETY: the cache of this thread's number is this thread's.
+        if let Some(slot) = unsafe { magazine.try_take(requested) } {
+            return Some(slot);
+        }
         let _guard = lock(&cache.lock);
         // SAFETY: the cache of this thread's number is this thread's, and it holds the lock.
-        let magazine = unsafe { magazine.settle() };
+        let magazine = unsafe { magazine.locked() };
         if magazine.is_empty() {
             self.take_from_shelf(class, magazine.half(), |slot| magazine.load(slot));
         }
@@ -319,7 +330,7 @@ impl Core {
 
     /// Takes a slab from the system. No lock may be held.
     fn grow(this: &Arc<Self>, class: usize) -> Result<(), BlockError> {
-        let slab = Slab::new(&this.account, Arc::clone(this), class)?;
+        let slab = Slab::new(Arc::clone(this), class)?;
         this.slab_bytes.fetch_add(slab.bytes(), Ordering::Relaxed);
         this.slabs_taken.fetch_add(1, Ordering::Relaxed);
         this.on_shelf(class, |shelf| shelf.add(slab));
@@ -334,21 +345,19 @@ impl Core {
             requested: Bytes::of(count).saturating_mul(size_of::<PooledBlock>() as u64),
             source: io::Error::new(io::ErrorKind::OutOfMemory, error),
         })?;
-        // SAFETY: the cache of this thread's number is this thread's.
-        let at_hand = || unsafe { this.own_magazine(class)?.try_take(len as u32) };
         while blocks.len() < count
-            && let Some(slot) = at_hand()
+            && let Some(slot) = this.take_at_hand(class, len)
         {
-            // SAFETY: the magazine gave the block to us alone; it has room for `len` bytes.
-            blocks.push(unsafe { PooledBlock::new(slot, len as u32) });
+            // SAFETY: the magazine gave the block to us alone, of this class.
+            blocks.push(unsafe { PooledBlock::new(slot, Tag::new(class, len)) });
         }
         while blocks.len() < count {
             let missing = count - blocks.len();
             let taken = this.take_from_shelf(class, missing, |slot| {
                 // SAFETY: as above, the shelf gave it.
-                blocks.push(unsafe { PooledBlock::new(slot, len as u32) });
+                blocks.push(unsafe { PooledBlock::new(slot, Tag::new(class, len)) });
             });
-            this.requested.fetch_add(len as u64 * taken as u64, Ordering::Relaxed);
+            this.slack.fetch_add(slack(class, len as u32) * taken as u64, Ordering::Relaxed);
             if taken < missing {
                 Self::grow(this, class)?;
             }
@@ -362,11 +371,15 @@ impl Core {
     /// A shelf of this core gave `slot` as one of `class`, and it is nobody's now.
     pub(super) unsafe fn put(&self, class: usize, slot: Slot, requested: u32) {
         if let Some((cache, magazine)) = self.make_own(class) {
+            // SAFETY: the cache of this thread's number is this thread's.
+            if unsafe { Magazine::try_put(NonNull::from(magazine), slot, requested) } {
+                return;
+            }
             let guard = lock(&cache.lock);
             // Once closed, caches stay shut: nobody would empty them again.
             if !self.closed.load(Ordering::SeqCst) {
                 // SAFETY: the cache of this thread's number is this thread's; it holds the lock.
-                let magazine = unsafe { magazine.settle() };
+                let magazine = unsafe { magazine.locked() };
                 if magazine.is_full() {
                     self.on_shelf(class, |shelf| {
                         // SAFETY: blocks in magazines are nobody's, and came from this shelf.
@@ -379,7 +392,7 @@ impl Core {
                 return;
             }
         }
-        self.requested.fetch_sub(u64::from(requested), Ordering::Relaxed);
+        self.slack.fetch_sub(slack(class, requested), Ordering::Relaxed);
         // SAFETY: the caller's promise.
         self.on_shelf(class, |shelf| unsafe { shelf.put(slot) });
         self.trim(class);
@@ -426,11 +439,14 @@ impl Core {
         (0..thread_number::MOST).filter_map(|number| self.cache(number))
     }
 
-    /// Puts the blocks of all caches back on their shelves.
+    /// Puts the blocks of all caches back on their shelves; once closed, for good.
     fn empty_caches(&self) {
         for cache in self.caches() {
             let _guard = lock(&cache.lock);
-            cache.steal(|class, slot| {
+            // Under the lock: who opens again what `close` has shut would have to come later.
+            let is_closed = self.closed.load(Ordering::SeqCst);
+            let afterwards = if is_closed { Afterwards::Shut } else { Afterwards::Open };
+            cache.steal(afterwards, |class, slot| {
                 // SAFETY: blocks in magazines are nobody's, and came from this shelf.
                 self.on_shelf(class, |shelf| unsafe { shelf.put(slot) });
             });
@@ -448,14 +464,13 @@ impl Core {
     }
 
     fn stats(&self) -> BlockStats {
-        let mut requested = self.requested.load(Ordering::Relaxed);
+        let mut slack = self.slack.load(Ordering::Relaxed);
         let mut kept = [0; COUNT];
         for (class, magazine) in self.caches().flat_map(Cache::magazines) {
             kept[class] += magazine.kept();
-            requested = requested.wrapping_add(magazine.requested());
+            slack = slack.wrapping_add(magazine.slack());
         }
         let mut stats = BlockStats {
-            requested: Bytes::new(requested),
             empty_bytes: Bytes::of(self.empty_bytes.load(Ordering::Relaxed)),
             slab_bytes: Bytes::of(self.slab_bytes.load(Ordering::Relaxed)),
             slabs_taken: self.slabs_taken.load(Ordering::Relaxed),
@@ -471,10 +486,29 @@ impl Core {
             stats.block_bytes = stats.block_bytes.saturating_add(Bytes::of(live * size));
             stats.cached_bytes = stats.cached_bytes.saturating_add(Bytes::of(kept * size));
         }
+        stats.requested = stats.block_bytes.saturating_sub(Bytes::new(slack));
         let tables = size_of::<Self>() + self.cache_bytes.load(Ordering::Relaxed);
         stats.metadata = Bytes::of(tables + stats.slabs * Slab::HEADER);
         stats
     }
+}
+
+/// This thread's magazine of a class of the pool with this id, if it is the one that the thread
+/// used last. It lives as long as the pool.
+///
+/// # Safety
+/// The pool is alive, and `class` is a class.
+#[inline(always)]
+pub(super) unsafe fn magazine_at_hand(id: u64, class: usize) -> Option<NonNull<Magazine>> {
+    let cache: *const Cache = thread_number::recall(id)?.cast();
+    // SAFETY: `own_cache` remembered it by this id, which is no other pool's; it is this thread's
+    // as long as it is remembered, and lives as long as the pool.
+    Some(NonNull::from(unsafe { (*cache).at_hand(class) }))
+}
+
+/// Bytes of a block of `class` that nobody asks for.
+fn slack(class: usize, requested: u32) -> u64 {
+    CLASSES[class].size as u64 - u64::from(requested)
 }
 
 #[cold]
@@ -509,9 +543,10 @@ impl Reclaimer for Core {
 impl Drop for Core {
     fn drop(&mut self) {
         for cache in &mut self.caches {
-            if !cache.get_mut().is_null() {
+            let cache = *cache.get_mut();
+            if !cache.is_null() {
                 // SAFETY: from the box in `own_cache`, and nobody borrows it: the core goes.
-                drop(unsafe { Box::from_raw(*cache.get_mut()) });
+                drop(unsafe { Box::from_raw(cache) });
             }
         }
     }

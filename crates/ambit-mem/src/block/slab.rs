@@ -15,7 +15,6 @@ use super::class::{CLASSES, MOST_PER_SLAB};
 use super::error::BlockError;
 use super::mapping::{Mapping, Request};
 use super::pool::Core;
-use crate::Account;
 use crate::sync::Arc;
 
 const WORDS: usize = MOST_PER_SLAB / 64;
@@ -31,15 +30,17 @@ const ALLOCATOR: usize = 64;
 /// What a block has to know of where it belongs.
 #[derive(Debug)]
 pub(super) struct Home {
+    /// The id of the block pool it belongs to.
+    pub pool: u64,
     pub owner: Owner,
     /// Blocks are multiples of this many bytes.
     pub unit: usize,
 }
 
 impl Home {
-    /// Bytes of a block for whoever asked for `requested`.
+    /// Bytes of a block.
     #[inline]
-    pub(super) fn capacity(&self, _requested: u32) -> usize {
+    pub(super) fn capacity(&self) -> usize {
         match self.owner {
             Owner::Pool { .. } => self.unit,
         }
@@ -49,8 +50,8 @@ impl Home {
 /// Who takes a block back.
 #[derive(Debug)]
 pub(super) enum Owner {
-    /// A block pool, and the class of the slab.
-    Pool { core: Arc<Core>, class: usize },
+    /// A block pool.
+    Pool { core: Arc<Core> },
 }
 
 /// A block that belongs to nobody at present.
@@ -73,7 +74,9 @@ pub(super) struct Slab {
     state: UnsafeCell<State>,
 }
 
+/// Apart from the line that everybody reads who frees a block.
 #[derive(Debug)]
+#[repr(align(64))]
 struct State {
     free: usize,
     list: usize,
@@ -92,21 +95,17 @@ impl Slab {
     /// # Errors
     /// Those of [`Mapping::new`]. No lock of the pool may be held: to find room, the ledger may
     /// ask the pool itself.
-    pub(super) fn new(
-        account: &Account,
-        core: Arc<Core>,
-        class: usize,
-    ) -> Result<Box<Self>, BlockError> {
+    pub(super) fn new(core: Arc<Core>, class: usize) -> Result<Box<Self>, BlockError> {
         let shape = CLASSES[class];
         let request = Request { bytes: shape.slab_bytes(), beside: Self::HEADER };
-        let mapping = Mapping::new(account, request)?;
+        let mapping = Mapping::new(&core.account, request)?;
         let mut mask = [0; WORDS];
         for index in 0..shape.per_slab {
             mask[index / 64] |= 1 << (index % 64);
         }
         let (free, list) = (shape.per_slab, FULL);
         let state = UnsafeCell::new(State { free, list, previous: None, next: None, mask });
-        let home = Home { owner: Owner::Pool { core, class }, unit: shape.size };
+        let home = Home { pool: core.id, owner: Owner::Pool { core }, unit: shape.size };
         Ok(Box::new(Self { home, mapping, state }))
     }
 
@@ -204,7 +203,7 @@ impl Shelf {
         let slab: NonNull<Slab> = slot.home.cast();
         // SAFETY: the slab is alive, for a block of it was out until now.
         let base = unsafe { slab.as_ref() }.mapping.base();
-        let index = (slot.block.addr().get() - base.addr().get()) / CLASSES[self.class].size;
+        let index = CLASSES[self.class].index_of(slot.block.addr().get() - base.addr().get());
         // SAFETY: as above; we have the lock, and no other reference to the state is alive.
         let state = unsafe { &mut *slab.as_ref().state.get() };
         let bit = 1 << (index % 64);
