@@ -8,7 +8,7 @@
 use std::hint::black_box;
 use std::sync::mpsc;
 
-use ambit_mem::block::{Batch, BlockConfig, BlockPool, PooledBlock};
+use ambit_mem::block::{Batch, BlockConfig, BlockPool, BuddyConfig, BuddyPool, PooledBlock};
 use ambit_mem::{Account, Budget, Bytes, Priority};
 
 use super::Bench;
@@ -39,7 +39,10 @@ pub fn run(_: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
     kinds(&pool, table)?;
     drop(pool);
     batches(&account, table)?;
-    shares(&account, table)
+    shares(&account, table)?;
+    drop(account);
+    let account = budget.account("bench/buddy", Priority::Write);
+    large(&account, table)
 }
 
 fn failed(error: impl std::fmt::Display) -> BenchError {
@@ -248,6 +251,47 @@ fn shares(account: &Account, table: &mut Table) -> Result<(), BenchError> {
     Ok(())
 }
 
+/// Large blocks: what one costs, and what is lost around many that come and go.
+fn large(account: &Account, table: &mut Table) -> Result<(), BenchError> {
+    let pool = BuddyPool::new(account, BuddyConfig::default()).map_err(failed)?;
+    let size = 1 << 20;
+    let peers = peers::allocators(size);
+    let names = std::iter::once("ambit").chain(peers.iter().map(|peer| peer.name)).collect();
+    let mut best = Best::new(names);
+    for _ in 0..ROUNDS {
+        let call = |_| {
+            if let Ok(block) = pool.acquire(black_box(size)) {
+                black_box(block.as_ptr());
+            }
+        };
+        best.note(0, nanoseconds(1, REPEATS / 10, &call)?);
+        for (index, peer) in peers.iter().enumerate() {
+            best.note(index + 1, (peer.measure)(1)?);
+        }
+    }
+    table.add(best.row("1 MiB blocks, 1 thread", "take + give back"))?;
+
+    // Batches of 1 to 1,500 vectors of 1,024 floats, 40 of them alive at a time.
+    let mut live = Vec::new();
+    let mut state = 1u32;
+    for _ in 0..4000 {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let rows = 1 + (state >> 8) as usize % 1500;
+        live.push(pool.acquire(rows * 4096).map_err(failed)?);
+        if live.len() > 40 {
+            live.swap_remove((state >> 4) as usize % live.len());
+        }
+    }
+    let stats = pool.stats();
+    let case = "40 large blocks after 4,000";
+    let internal = 100.0 * stats.internal_fragmentation();
+    table.add(Row::new(case, "internal fragmentation", internal, "%"))?;
+    let external = 100.0 * stats.external_fragmentation();
+    table.add(Row::new(case, "external fragmentation", external, "%"))?;
+    let metadata = 100.0 * stats.metadata_share();
+    table.add(Row::new(case, "metadata share", metadata, "%").target(Target::AtMost(1.0)))
+}
+
 /// A contestant, and nanoseconds per block on so many threads.
 struct Peer {
     name: &'static str,
@@ -263,6 +307,10 @@ mod peers {
     use super::Peer;
 
     pub fn hot(_: usize) -> Vec<Peer> {
+        Vec::new()
+    }
+
+    pub fn allocators(_: usize) -> Vec<Peer> {
         Vec::new()
     }
 

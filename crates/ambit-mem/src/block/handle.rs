@@ -37,7 +37,7 @@ pub struct PooledBlock {
 }
 
 /// What a block's owner does not have to know: in a block pool, the bytes that were asked for
-/// and, in the low byte, the class.
+/// and, in the low byte, the class; in a buddy pool, the leaves.
 #[derive(Clone, Copy)]
 pub(super) struct Tag(u32);
 
@@ -47,6 +47,15 @@ impl Tag {
     #[inline(always)]
     pub(super) fn new(class: usize, requested: usize) -> Self {
         Self((requested << 8 | class) as u32)
+    }
+
+    pub(super) fn of_leaves(leaves: usize) -> Self {
+        Self(leaves as u32)
+    }
+
+    #[inline(always)]
+    pub(super) fn leaves(self) -> usize {
+        self.0 as usize
     }
 
     #[inline(always)]
@@ -84,7 +93,7 @@ impl PooledBlock {
     /// Bytes that fit; at least what was asked for.
     #[inline]
     pub fn capacity(&self) -> usize {
-        self.home().capacity()
+        self.home().capacity(self.tag)
     }
 
     /// Bytes written.
@@ -216,8 +225,8 @@ impl Drop for PooledBlock {
         // What tells where the block goes does not hang on what was just read from the magazine,
         // so a block that comes and goes waits for one word only. Where the pool is not the one
         // used last, its own code looks.
-        // SAFETY: the pool is alive as long as the block is out, and tags have classes. The
-        // magazine is this thread's, and the block is nobody's from here on. Nothing of the pool
+        // SAFETY: the pool is alive as long as the block is out, and tags have classes; a buddy
+        // pool has no id that is remembered. The magazine is this thread's, and the block is nobody's from here on. Nothing of the pool
         // is touched once it is put.
         let is_put = unsafe {
             magazine_at_hand(self.home().pool, self.tag.class())
@@ -242,6 +251,11 @@ unsafe fn put_slowly(slot: Slot, tag: Tag) {
             let core = Arc::clone(core);
             // SAFETY: the caller's promise.
             unsafe { core.put(tag.class(), slot, tag.requested()) };
+        }
+        Owner::Buddy { core } => {
+            let core = Arc::clone(core);
+            // SAFETY: the caller's promise.
+            unsafe { core.put(slot, tag.leaves()) };
         }
     }
 }

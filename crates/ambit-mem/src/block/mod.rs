@@ -28,6 +28,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[allow(unsafe_code)]
+mod buddy;
 mod class;
 mod error;
 #[allow(unsafe_code)]
@@ -41,7 +43,9 @@ mod pool;
 #[allow(unsafe_code)]
 mod slab;
 mod stats;
+mod tree;
 
+pub use buddy::{BuddyConfig, BuddyPool, BuddyStats};
 pub use class::{ALIGNMENT, LARGEST_BLOCK};
 pub use error::{BlockError, BlockFull};
 pub use handle::PooledBlock;

@@ -28,13 +28,13 @@ use crate::{Account, Bytes, OverBudget, Reclaimer, Reservation, thread_number};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockConfig {
     /// Bytes of empty slabs that are kept for later, at most, until somebody needs them.
-    /// 4 MiB by default.
+    /// 8 MiB by default.
     pub max_retained: Bytes,
 }
 
 impl Default for BlockConfig {
     fn default() -> Self {
-        Self { max_retained: Bytes::mib(4) }
+        Self { max_retained: Bytes::mib(8) }
     }
 }
 

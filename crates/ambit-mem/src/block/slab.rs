@@ -11,8 +11,10 @@
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 
+use super::buddy::BuddyCore;
 use super::class::{CLASSES, MOST_PER_SLAB};
 use super::error::BlockError;
+use super::handle::Tag;
 use super::mapping::{Mapping, Request};
 use super::pool::Core;
 use crate::sync::Arc;
@@ -27,10 +29,13 @@ const FULL: usize = usize::MAX;
 /// What the allocator adds to a header of this alignment.
 const ALLOCATOR: usize = 64;
 
+/// The id of no block pool, and not `NO_KEY` either.
+pub(super) const NO_POOL: u64 = u64::MAX;
+
 /// What a block has to know of where it belongs.
 #[derive(Debug)]
 pub(super) struct Home {
-    /// The id of the block pool it belongs to.
+    /// The id of the block pool it belongs to, or [`NO_POOL`].
     pub pool: u64,
     pub owner: Owner,
     /// Blocks are multiples of this many bytes.
@@ -38,11 +43,12 @@ pub(super) struct Home {
 }
 
 impl Home {
-    /// Bytes of a block.
+    /// Bytes of a block with this tag.
     #[inline]
-    pub(super) fn capacity(&self) -> usize {
+    pub(super) fn capacity(&self, tag: Tag) -> usize {
         match self.owner {
             Owner::Pool { .. } => self.unit,
+            Owner::Buddy { .. } => self.unit * tag.leaves(),
         }
     }
 }
@@ -52,6 +58,8 @@ impl Home {
 pub(super) enum Owner {
     /// A block pool.
     Pool { core: Arc<Core> },
+    /// A buddy pool.
+    Buddy { core: Arc<BuddyCore> },
 }
 
 /// A block that belongs to nobody at present.

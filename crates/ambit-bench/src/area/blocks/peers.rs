@@ -23,7 +23,7 @@ unsafe impl<A: GlobalAlloc + Sync> Send for Block<A> {}
 impl<A: GlobalAlloc> Block<A> {
     #[inline(always)]
     fn new(allocator: &'static A, layout: Layout) -> Self {
-        // SAFETY: layouts here are of 1,536 or 4,096 bytes.
+        // SAFETY: no layout here is empty.
         Self { allocator, pointer: unsafe { allocator.alloc(layout) }, layout }
     }
 }
@@ -47,7 +47,9 @@ fn hot_allocator<A: GlobalAlloc + Sync>(
         let block = Block::new(allocator, black_box(layout));
         black_box(block.pointer);
     };
-    Peer { name, measure: Box::new(move |threads| nanoseconds(threads, REPEATS / 4, &call)) }
+    // A large block may cost its allocator system calls.
+    let repeats = if layout.size() > 64 << 10 { REPEATS / 100 } else { REPEATS / 4 };
+    Peer { name, measure: Box::new(move |threads| nanoseconds(threads, repeats, &call)) }
 }
 
 fn passed_allocator<A: GlobalAlloc + Sync>(
@@ -109,14 +111,18 @@ fn hot_pools(size: usize) -> Vec<Peer> {
     ]
 }
 
-pub fn hot(size: usize) -> Vec<Peer> {
+pub fn allocators(size: usize) -> Vec<Peer> {
     let Some(layout) = layout(size) else { return Vec::new() };
-    let mut peers = vec![
+    vec![
         hot_allocator("snmalloc", &SNMALLOC, layout),
         hot_allocator("mimalloc", &MIMALLOC, layout),
         hot_allocator("jemalloc", &JEMALLOC, layout),
         hot_allocator("glibc", &SYSTEM, layout),
-    ];
+    ]
+}
+
+pub fn hot(size: usize) -> Vec<Peer> {
+    let mut peers = allocators(size);
     peers.extend(hot_pools(size));
     peers
 }
