@@ -7,7 +7,7 @@
 //! largest holders and the budget that would fit. The sum of all reservations never exceeds
 //! the limit.
 //!
-//! What takes its bytes from an account: bump arenas with scopes ([`Arena`]), entities by keys
+//! What takes its bytes from an account: aligned blocks ([`block`]), bump arenas with scopes ([`Arena`]), entities by keys
 //! that never find another one ([`Slots`], [`GraphArena`]), objects that are freed when no reader
 //! sees them any more ([`epoch`]).
 //!
