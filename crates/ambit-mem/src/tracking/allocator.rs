@@ -121,6 +121,12 @@ impl<A> TrackingAllocator<A> {
         self.figures[0].stats(self.age_us())
     }
 
+    /// The numbers of one tag; those of [`Tag::UNTAGGED`] are all of [`TrackingAllocator::stats`].
+    /// Allocates nothing.
+    pub fn tag(&self, tag: Tag) -> AllocatorStats {
+        self.figures[tag.index()].stats(self.age_us())
+    }
+
     /// The numbers of each registered tag, in the order of registration. The rest of
     /// [`TrackingAllocator::stats`] was allocated without a tag.
     pub fn tags(&self) -> Vec<TagStats> {

@@ -281,8 +281,11 @@ impl Model {
 
     fn figures(&self) -> [AllocatorStats; 3] {
         let of = |tag| {
-            let tags = self.allocator.tags();
-            tags.into_iter().find(|stats| stats.tag == tag).unwrap().stats
+            let stats = self.allocator.tag(tag);
+            let listed = self.allocator.tags().into_iter().find(|stats| stats.tag == tag);
+            let unaged = |stats| AllocatorStats { age_us: 0, ..stats };
+            assert_eq!(listed.map(|listed| unaged(listed.stats)), Some(unaged(stats)));
+            stats
         };
         [self.allocator.stats(), of(self.tags[1]), of(self.tags[2])]
     }

@@ -1,0 +1,12 @@
+//! A process whose global allocator is tracked, over `System`.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::alloc::System;
+
+use ambit_mem::TrackingAllocator;
+
+mod tracking;
+
+#[global_allocator]
+static ALLOCATOR: TrackingAllocator<System> = TrackingAllocator::new(System);
