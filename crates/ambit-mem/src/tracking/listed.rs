@@ -135,7 +135,10 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 64 }))]
         #[test]
         fn what_is_listed_is_found_once(
-            calls in proptest::collection::vec((1..400_usize, 1..=255_u8), 1..300),
+            calls in proptest::collection::vec(
+                (1..400_usize, 1..=255_u8),
+                1..if cfg!(miri) { 30 } else { 300 },
+            ),
         ) {
             static TABLE: Listed = Listed::new();
             let table = &TABLE;
