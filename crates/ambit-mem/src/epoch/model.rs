@@ -91,6 +91,25 @@ fn what_a_reader_loaded_is_not_freed_before_it_unpins() {
     });
 }
 
+/// The second object is born after the era of the pin, and goes with the third replacement: only
+/// the second look at the era keeps it.
+#[test]
+fn what_was_born_after_the_pin_is_not_freed_either() {
+    check(3, || {
+        let house = House::new();
+        let reading = Arc::clone(&house);
+        let reader = spawn(move || {
+            thread::set(0);
+            let guard = reading.reader.pin().unwrap();
+            reading.cells[0].load(&guard).read();
+        });
+        (1..=3).for_each(|value| house.put(0, value));
+        reader.join().unwrap();
+        house.collector.flush();
+        assert_eq!(house.collector.stats().held, Bytes::ZERO);
+    });
+}
+
 #[test]
 fn a_later_pin_of_the_same_thread_is_not_taken_for_an_earlier_one() {
     check(3, || {
