@@ -159,8 +159,14 @@ fn passed(pool: &BlockPool, size: usize, table: &mut Table) -> Result<(), BenchE
 /// What the other ways to take a block cost.
 fn kinds(pool: &BlockPool, table: &mut Table) -> Result<(), BenchError> {
     let (size, source) = (1536, vec![0.5f32; 384]);
-    let mut best = Best::new(vec!["copied", "zeroed", "vec"]);
+    let mut best = Best::new(vec!["copied", "zeroed", "vec", "known"]);
     for _ in 0..ROUNDS {
+        let known = |_| {
+            if let Ok(block) = pool.acquire(1536) {
+                black_box(block.as_ptr());
+            }
+        };
+        best.note(3, nanoseconds(1, REPEATS, &known)?);
         let copied = |_| drop(black_box(pool.acquire_f32s(black_box(&source))));
         best.note(0, nanoseconds(1, REPEATS / 4, &copied)?);
         let zeroed = |_| drop(black_box(pool.acquire_zeroed(black_box(size))));
@@ -170,6 +176,10 @@ fn kinds(pool: &BlockPool, table: &mut Table) -> Result<(), BenchError> {
     }
     let [copied, zeroed, vec] = [best.values[0], best.values[1], best.values[2]];
     let case = "1536 B blocks, 1 thread";
+    table.add(
+        Row::new(case, "take + give back, size known to the compiler", best.values[3], "ns")
+            .target(Target::AtMost(2.5)),
+    )?;
     table.add(Row::new(case, "take + copy + give back", copied, "ns").peer("Vec<f32>", vec))?;
     table.add(Row::new(case, "take + zero + give back", zeroed, "ns"))
 }

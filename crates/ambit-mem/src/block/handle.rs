@@ -85,6 +85,29 @@ impl PooledBlock {
         Self { block: slot.block, home: slot.home, tag, len: 0 }
     }
 
+    /// A block of `len` zeroes, made at once: one that is made first and then filled is copied
+    /// half-written, which has to wait for what was written.
+    ///
+    /// # Safety
+    /// As for [`new`](Self::new), and the block has room for `len` bytes.
+    #[inline(always)]
+    pub(super) unsafe fn zeroed(slot: Slot, tag: Tag, len: usize) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { ptr::write_bytes(slot.block.as_ptr(), 0, len) };
+        Self { block: slot.block, home: slot.home, tag, len: len as u32 }
+    }
+
+    /// A block with a copy of `bytes`, made at once as well.
+    ///
+    /// # Safety
+    /// As for [`new`](Self::new), and the block has room for them.
+    #[inline(always)]
+    pub(super) unsafe fn copied(slot: Slot, tag: Tag, bytes: &[u8]) -> Self {
+        // SAFETY: the caller's promise; the block is nobody else's, so `bytes` is elsewhere.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), slot.block.as_ptr(), bytes.len()) };
+        Self { block: slot.block, home: slot.home, tag, len: bytes.len() as u32 }
+    }
+
     fn home(&self) -> &Home {
         // SAFETY: a header lives as long as one of its blocks is out.
         unsafe { self.home.as_ref() }

@@ -101,39 +101,48 @@ impl BlockPool {
     /// once a slab a system call.
     #[inline(always)]
     pub fn acquire(&self, len: usize) -> Result<PooledBlock, BlockError> {
+        let (slot, tag) = self.take(len)?;
+        // SAFETY: the block is ours alone, and of this tag.
+        Ok(unsafe { PooledBlock::new(slot, tag) })
+    }
+
+    #[inline(always)]
+    fn take(&self, len: usize) -> Result<(Slot, Tag), BlockError> {
         let Some(class) = class::of(len) else { return Err(too_large(len)) };
         let slot = match self.core.take_at_hand(class, len) {
             Some(slot) => slot,
             None => Core::take_slowly(&self.core, class, len).map_err(|error| *error)?,
         };
-        // SAFETY: the block is ours alone, of this class.
-        Ok(unsafe { PooledBlock::new(slot, Tag::new(class, len)) })
+        Ok((slot, Tag::new(class, len)))
     }
 
     /// A block of `len` zero bytes.
     ///
     /// # Errors
     /// Those of [`acquire`](Self::acquire).
+    #[inline]
     pub fn acquire_zeroed(&self, len: usize) -> Result<PooledBlock, BlockError> {
-        let mut block = self.acquire(len)?;
-        block.resize(len, 0)?;
-        Ok(block)
+        let (slot, tag) = self.take(len)?;
+        // SAFETY: the block is ours alone, and of this tag; its class holds `len` bytes.
+        Ok(unsafe { PooledBlock::zeroed(slot, tag, len) })
     }
 
     /// A block that holds a copy of `bytes`.
     ///
     /// # Errors
     /// Those of [`acquire`](Self::acquire).
+    #[inline]
     pub fn acquire_copied(&self, bytes: &[u8]) -> Result<PooledBlock, BlockError> {
-        let mut block = self.acquire(bytes.len())?;
-        block.extend_from_slice(bytes)?;
-        Ok(block)
+        let (slot, tag) = self.take(bytes.len())?;
+        // SAFETY: the block is ours alone, and of this tag; its class holds as many bytes.
+        Ok(unsafe { PooledBlock::copied(slot, tag, bytes) })
     }
 
     /// A block that holds a copy of `values`, in the byte order of this machine.
     ///
     /// # Errors
     /// Those of [`acquire`](Self::acquire).
+    #[inline]
     pub fn acquire_f32s(&self, values: &[f32]) -> Result<PooledBlock, BlockError> {
         self.acquire_copied(super::handle::bytes_of(values))
     }
