@@ -10,6 +10,7 @@ use crate::npy::{self, Array};
 /// 50,425 x 384 embeddings of real sentences.
 pub const GLOSSES: &str = "minilm/glosses_50k_384_f32.npy";
 const QUERIES: &str = "minilm/queries_1k_384_f32.npy";
+const PROVIDERS: &str = "providers";
 const ENTITIES: &str = "wordnet/entities.tsv.zst";
 const RELATIONS: &str = "wordnet/relations.tsv.zst";
 const DIM: usize = 384;
@@ -72,6 +73,18 @@ impl Data {
         npy::write(&path, DIM, &values)?;
         let array = Array { rows, columns: DIM, values };
         Ok(Vectors { path, array, note: "synthetic data: normal deviates, 20,000 x 384" })
+    }
+
+    /// Vectors as services returned them, by the name of the file; none without the real data.
+    pub fn providers(&self) -> Result<Vec<(String, Array<f32>)>, BenchError> {
+        let Ok(files) = std::fs::read_dir(self.directory.join(PROVIDERS)) else {
+            return Ok(Vec::new());
+        };
+        let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|end| end == "npy"));
+        paths.sort();
+        let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into();
+        paths.iter().map(|path| Ok((name(path), npy::read(path)?))).collect()
     }
 
     /// Short texts in English, and what a row must say of them.

@@ -13,6 +13,7 @@
 //! | [`kill`], [`binary`] | T8 | do acknowledged writes of a real process survive `kill -9`? |
 //! | [`order`] | T9 | were the real calls made in the order that the promise needs? |
 //! | [`bounded`] | T14 | does the kernel agree that memory stayed inside the budget? |
+//! | [`lossless`] | lossless | does every float32 come back from the vector codec? |
 //!
 //! Left out: what needs a network, other file systems or hours; the numbers are those of
 //! `RELIABILITY`, which lists all tests.
@@ -27,6 +28,7 @@ pub mod dice;
 pub mod fault;
 pub mod fleet;
 pub mod kill;
+pub mod lossless;
 pub mod model;
 pub mod order;
 pub mod seeded;

@@ -1,6 +1,6 @@
 //! Runs the torture tests at any count: `ambit-torture TEST [--seed S] [--count N]`.
 //!
-//! `TEST` is `t1`, `t2`, `t3`, `t5`, `t8`, `t14`, or `nightly` for all of them at the nightly
+//! `TEST` is `t1`, `t2`, `t3`, `t5`, `t8`, `t14`, `lossless`, or `nightly` for all of them at the nightly
 //! counts. What fails prints all that is needed to see it again, and the exit code is 1.
 //! `child-write` and `child-bounded` are the processes that T8 and T14 start.
 
@@ -12,16 +12,31 @@ use std::process::ExitCode;
 use ambit_mem::Bytes;
 use ambit_store::bugs::{Bugs, SeededBug};
 use ambit_torture::fleet::Failure;
-use ambit_torture::{bounded, crash, damage, fault, kill, seeded};
+use ambit_torture::{bounded, crash, damage, fault, kill, lossless, seeded};
 
-const USAGE: &str = "usage: ambit-torture t1|t2|t3|t5|t8|t14|nightly [--seed S] [--count N]";
+const USAGE: &str =
+    "usage: ambit-torture t1|t2|t3|t5|t8|t14|lossless|nightly [--seed S] [--count N]";
 
 /// Counts of a night.
-const NIGHTLY: [(&str, u64); 6] =
-    [("t1", 2_000_000), ("t2", 20), ("t3", 320_000), ("t5", 4_000_000), ("t8", 10_000), ("t14", 1)];
+const NIGHTLY: [(&str, u64); 7] = [
+    ("t1", 2_000_000),
+    ("t2", 20),
+    ("t3", 320_000),
+    ("t5", 4_000_000),
+    ("t8", 10_000),
+    ("t14", 1),
+    ("lossless", lossless::BLOCKS),
+];
 /// Counts of the gate.
-const GATE: [(&str, u64); 6] =
-    [("t1", 50_000), ("t2", 20), ("t3", 16_000), ("t5", 20_000), ("t8", 100), ("t14", 1)];
+const GATE: [(&str, u64); 7] = [
+    ("t1", 50_000),
+    ("t2", 20),
+    ("t3", 16_000),
+    ("t5", 20_000),
+    ("t8", 100),
+    ("t14", 1),
+    ("lossless", 4),
+];
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -92,6 +107,11 @@ fn one(test: &str, seed: u64, count: u64) -> Result<(), String> {
             let tally = kill::torture(&this_binary()?, &directory.0, seed, count)?;
             println!("T8 and T9 from seed {seed}: {tally:?}");
             Ok(())
+        }
+        "lossless" => {
+            let (tally, failed) = lossless::torture(seed, count);
+            println!("lossless from run {seed}: {tally:?}");
+            broken(failed)
         }
         "t14" => {
             let directory = Scratch::new("t14")?;

@@ -230,7 +230,7 @@ fn best_mode(sample: &Sample, dim: usize, level: Level, grown: f64) -> Option<Mo
     let with_classes = level == Level::Compact && values >= SHORTEST_WITH_CLASSES;
     let choices: &[(u8, usize)] = match (floats, with_classes) {
         (Some(_), false) => &[(0, 1), (1, 1), (2, 1)],
-        (Some(_), true) => &[(0, 1), (1, 1), (2, 4), (2, 8), (1, 8)],
+        (Some(_), true) => &[(0, 1), (1, 1), (2, 1), (2, 4), (2, 8), (1, 8)],
         (None, false) => &[(0, 1)],
         (None, true) => &[(0, 1), (0, 4), (0, 8)],
     };
