@@ -103,7 +103,8 @@ fn allocation_heavy(table: &mut Table) -> Result<(), BenchError> {
         table.add(
             Row::new(case, "overhead", percent[0], "%")
                 .peer(runner.name, *peer)
-                .target(Target::AtMost(2.0)),
+                .target(Target::AtMost(2.0))
+                .note("44 instructions for a pair of calls, of 579 between two; see decision 0055"),
         )?;
     }
     table
