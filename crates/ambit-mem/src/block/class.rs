@@ -28,7 +28,7 @@ const PAGE: usize = 4 << 10;
 const SLAB: usize = 128 << 10;
 const FEWEST_PER_SLAB: usize = 8;
 /// Bytes that a thread keeps of a class, at most, where that leaves it [`FEWEST_KEPT`] blocks.
-const KEPT: usize = 128 << 10;
+const KEPT: usize = 256 << 10;
 const FEWEST_KEPT: usize = 4;
 
 /// A size class.
