@@ -63,7 +63,12 @@ pub use arena::{Arena, ArenaError, EntityKey, GraphArena, Scope, Slots};
 pub use budget::{Budget, Owner};
 pub use bytes::*;
 pub use host::{LimitSource, MOST_BY_DEFAULT, WHEN_UNKNOWN, default_limit};
-pub use intern::{InternError, Interner, InternerConfig, InternerStats, RestoreError, Symbol};
+#[cfg(feature = "json")]
+pub use intern::JsonError;
+pub use intern::{
+    InternError, InternedProperties, Interner, InternerConfig, InternerStats, PropertyValue,
+    RestoreError, Symbol,
+};
 pub use ledger::Refusal;
 pub use over_budget::{Holder, Leak, OverBudget};
 pub use pool::{Lifecycle, ObjectPool, OwnedPooled, PoolConfig, PoolStats, Pooled};

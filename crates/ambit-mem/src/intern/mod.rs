@@ -24,6 +24,9 @@ mod error;
 mod image;
 #[allow(unsafe_code)]
 mod interner;
+#[cfg(feature = "json")]
+mod json;
+mod properties;
 mod readers;
 mod stats;
 mod symbol;
@@ -31,9 +34,14 @@ mod symbol;
 mod table;
 #[allow(unsafe_code)]
 mod texts;
+mod value;
 
 pub use config::InternerConfig;
 pub use error::{InternError, RestoreError};
 pub use interner::Interner;
+#[cfg(feature = "json")]
+pub use json::JsonError;
+pub use properties::InternedProperties;
 pub use stats::InternerStats;
 pub use symbol::Symbol;
+pub use value::PropertyValue;
