@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use ambit_mem::{
-    Budget, Bytes, InternedProperties, Interner, InternerConfig, Lifecycle, ObjectPool, PoolConfig,
-    Priority, PropertyValue, Symbol,
+    Budget, Bytes, InternedProperties, Lifecycle, ObjectPool, PoolConfig, Priority, PropertyValue,
+    Symbol,
 };
 use proptest::prelude::*;
 
@@ -154,7 +154,7 @@ proptest! {
 #[cfg(feature = "json")]
 mod json {
     use super::*;
-    use ambit_mem::JsonError;
+    use ambit_mem::{Interner, InternerConfig, JsonError};
     use serde_json::{Value, json};
 
     fn names(budget: &Budget) -> Interner {

@@ -4,14 +4,14 @@ use crate::Bytes;
 
 /// Most bytes of text that an interner can hold: they are addressed by 32 bits.
 const MOST_TEXT: Bytes = Bytes::new(u32::MAX as u64);
-/// Most strings that an interner can hold.
-const MOST_STRINGS: u32 = u32::MAX - 1;
+/// Most strings that an interner can hold: a slot of its tables has 31 bits for one of them.
+const MOST_STRINGS: u32 = (1 << 31) - 2;
 
 /// What an interner may keep.
 ///
 /// | field | default | most |
 /// |---|---|---|
-/// | `max_strings` | 2^32 - 2 | 2^32 - 2 |
+/// | `max_strings` | 2^31 - 2 | 2^31 - 2 |
 /// | `max_text` | 4 GiB - 1 | 4 GiB - 1 |
 ///
 /// The budget bounds both together, with all that the interner needs beside the text.
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn the_defaults_are_the_documented_ones_and_the_most_there_can_be() {
         let InternerConfig { max_strings, max_text } = InternerConfig::default();
-        assert_eq!(max_strings, u32::MAX - 1);
+        assert_eq!(max_strings, (1 << 31) - 2);
         assert_eq!(max_text.get(), (4 << 30) - 1);
         let more = InternerConfig { max_strings: u32::MAX, max_text: Bytes::MAX };
         assert_eq!((more.strings(), more.text()), (max_strings, max_text));
