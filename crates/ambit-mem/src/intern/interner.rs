@@ -158,10 +158,13 @@ impl Interner {
     /// The symbol of `text`, if it was interned.
     ///
     /// # Cost
-    /// As [`Interner::intern`] for a known string.
+    /// As [`Interner::intern`] for a known string; a lock for one that is not, since it may just
+    /// be going in.
     #[inline]
     pub fn get(&self, text: &str) -> Option<Symbol> {
-        self.find(thread_number::number(), self.hash(text), text)
+        let hash = self.hash(text);
+        let found = self.find(thread_number::number(), hash, text);
+        found.or_else(|| self.find_locked(hash, text))
     }
 
     /// The string of `symbol`, if there is one.
@@ -269,7 +272,7 @@ impl Interner {
         }
     }
 
-    /// Finds for a thread that cannot say that it reads.
+    /// Finds what is being inserted, too, and for a thread that cannot say that it reads.
     #[cold]
     fn find_locked(&self, hash: u64, text: &str) -> Option<Symbol> {
         let _writer = lock(&self.writer);
