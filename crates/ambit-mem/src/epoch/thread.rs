@@ -30,6 +30,7 @@ const UNSET: Identity = Identity(u64::MAX);
 const ENDED: Identity = Identity(u64::MAX - 1);
 
 /// Slots that a thread remembers; a power of two.
+#[cfg(not(loom))]
 const REMEMBERED: usize = 4;
 /// The number of no collector.
 pub(super) const NO_COLLECTOR: u64 = 0;
@@ -166,6 +167,7 @@ pub(super) fn abandon() {
     });
 }
 
+#[cfg(not(loom))]
 fn draw() -> Identity {
     let thread = std::thread::current().id();
     let mut numbers = lock(&NUMBERS);
