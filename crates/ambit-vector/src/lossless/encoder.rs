@@ -58,7 +58,7 @@ impl Encoder {
     }
 
     /// Bytes that encoding segments holds at most beside input and output: while a model is
-    /// chosen, a sample of 2^18 values and its symbols, codes; counts of each dimension, rows.
+    /// chosen, a sample of 2^20 values and its symbols, codes; counts of each dimension, rows.
     pub const fn bytes(dim: usize) -> usize {
         let counted = if dim > COUNTED_VALUES { dim } else { COUNTED_VALUES };
         // Numbers (vectors grow by doubling), symbols and a copy of them; codes of all modes.

@@ -19,7 +19,7 @@ use super::scalar::Scale;
 /// Rows whose origin is searched for, from all over the segment.
 const SEARCHED_ROWS: usize = 256;
 /// Values that are counted, in whole rows.
-pub(super) const COUNTED_VALUES: usize = 1 << 18;
+pub(super) const COUNTED_VALUES: usize = 1 << 20;
 /// Modes that are chosen besides float32.
 const MOST_ORIGINS: usize = 6;
 /// Values of a segment below which codes for classes cost more than they save.
