@@ -15,6 +15,8 @@ const EXACT_PLACES: u32 = 22;
 pub(super) const MAX_PLACES: u32 = 2 * EXACT_PLACES;
 /// A number of decimals holds digits below bit 25, places below bit 31, the sign.
 pub(super) const PLACES_SHIFT: u32 = 25;
+/// The most low bits of decimals: with the 7 of the symbol they fill what holds digits.
+pub(super) const MAX_LOW: u8 = PLACES_SHIFT as u8 - 7;
 /// Residuals of an ulp that one symbol holds, three values each.
 pub(super) const RESIDUALS: usize = 5;
 /// Symbols of the residuals: 3^5.

@@ -6,7 +6,7 @@
 //! holds the tables that decode ([`tables`](super::tables)).
 
 use super::error::{LosslessError, corrupt};
-use super::form::{Form, Shape};
+use super::form::{Form, MAX_LOW, Shape};
 use super::numbers::{Digits, Origin};
 use super::prefix::{MAX_SYMBOLS, PrefixCode};
 use super::tables::{Tables, base};
@@ -97,7 +97,7 @@ impl Mode {
             (1, kept @ 0..=23) => Form::Scaled { kept },
             (2, kept @ 0..=23) => Form::Residual { kept },
             (3, bits @ 2..=16) => Form::Integer { bits },
-            (4, low @ 0..=18) => Form::Decimal { low },
+            (4, low @ 0..=MAX_LOW) => Form::Decimal { low },
             _ => return Err(corrupt("form")),
         };
         let digits = match (form, digits) {

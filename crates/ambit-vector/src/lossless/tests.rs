@@ -159,6 +159,22 @@ fn rows_of_every_origin_come_back_and_take_few_bits() {
 }
 
 #[test]
+fn decimals_of_every_number_of_places_and_digits_come_back() {
+    let mut dice = Dice(12);
+    // Neighbours from 1 on are decimals of more places than a model holds.
+    let neighbours: Vec<f32> = (0..64 * 64).map(|at| f32::from_bits(0x3F80_0000 + at)).collect();
+    round_trip(&neighbours, 64);
+    for digits in 1..=9 {
+        for size in [0.01f32, 1.0, 3.9, 50.0] {
+            let mut value = || dice.normal() * 4.0 * size;
+            let places: Vec<f32> =
+                (0..64 * 40).map(|_| format!("{:.*}", digits, value()).parse().unwrap()).collect();
+            round_trip(&places, 64);
+        }
+    }
+}
+
+#[test]
 fn vectors_of_any_dimension_come_back() {
     // Every remainder of the planes and of the residuals, then ever larger steps.
     let steps = (1..=48).chain((49..4096).step_by(499)).chain([383, 385, 4095, 4096]);

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use super::Level;
 use super::classes::cluster;
-use super::form::{Form, RESIDUAL_SYMBOLS, Shape};
+use super::form::{Form, MAX_LOW, RESIDUAL_SYMBOLS, Shape};
 use super::model::{MAX_MODES, Mode};
 use super::numbers::{ABSENT, Digits, Numbers, Origin, interval};
 use super::prefix::{ESCAPE, PrefixCode};
@@ -178,7 +178,7 @@ fn decimal(digits: Digits, low: u8) -> Origin {
 
 /// Roundings to decimals, the coarsest first, with their low bits and about what they take.
 fn decimals() -> impl Iterator<Item = (Digits, u8, f64)> {
-    let low = |bits: f64| (bits.ceil() - 7.0).max(0.0) as u8;
+    let low = |bits: f64| ((bits.ceil() - 7.0).max(0.0) as u8).min(MAX_LOW);
     (1..=7u8).flat_map(move |digits| {
         let bits = f64::from(digits) * std::f64::consts::LOG2_10;
         // Values below 1 with this many places; as integers they may be larger than that.
