@@ -339,55 +339,24 @@ fn a_tracker_counts_exactly_and_reports_when_it_is_dropped_or_stopped() {
 /// Blocks of the program's own allocator.
 struct RealHeap;
 
-macro_rules! sites {
-    ($($name:ident),*) => {
-        $(#[inline(never)]
-        fn $name(size: usize) -> Vec<u8> {
-            // Its own name keeps it from being merged with the others.
-            black_box(stringify!($name));
-            black_box(Vec::with_capacity(size))
-        })*
-
-        const TAKE: [fn(usize) -> Vec<u8>; 20] = [$($name),*];
-        const NAMES: [&str; 20] = [$(stringify!($name)),*];
-    };
+fn take(_: &RealHeap, size: usize) -> Vec<u8> {
+    Vec::with_capacity(size)
 }
 
-sites!(
-    leak_fast,
-    leak_slow,
-    leak_in_bursts,
-    leak_among_churn,
-    leak_of_few_large,
-    leak_of_many_small,
-    leak_of_growing_size,
-    leak_by_cache_without_limit,
-    leak_that_starts_late,
-    leak_of_one_in_five,
-    cache_with_random_replacement,
-    cache_that_warms_slowly,
-    cache_that_is_cleared,
-    table_loaded_at_start,
-    snapshots_in_two_buffers,
-    map_that_stops_growing,
-    cache_with_expiry,
-    cache_with_pinned_half,
-    pool_that_breathes,
-    queue_with_bursts
-);
+planted::sites!(&RealHeap, Vec<u8>, take);
 
 impl Heap for RealHeap {
     type Block = Vec<u8>;
 
     fn take(&mut self, site: usize, size: usize) -> Vec<u8> {
-        TAKE[site](size)
+        assert_eq!(TAKE[site].0, SITES[site]);
+        TAKE[site].1(self, size)
     }
 }
 
 #[test]
 fn planted_leaks_of_a_real_program_are_found_and_its_caches_are_not_taken_for_them() {
     let _turn = turn();
-    assert_eq!(NAMES, SITES);
     let (mut found, mut mistaken, programs, ticks) = (0, Vec::new(), 4, 400);
     for seed in 20_000..20_000 + programs {
         let account = account();
@@ -409,7 +378,7 @@ fn planted_leaks_of_a_real_program_are_found_and_its_caches_are_not_taken_for_th
                 mistaken.push(suspect.site.place());
             }
         }
-        let text = report.format(FormatOptions { sites: 20, frames: 3 });
+        let text = report.format(FormatOptions { sites: 20, frames: 12 });
         assert!(text.contains("leak_fast") && text.contains("ongoing"), "{text}");
         drop(program);
     }

@@ -75,7 +75,7 @@ impl ProfileConfig {
 pub enum ProfileError {
     /// The process has a profiler already.
     Running,
-    /// No allocation of this process goes through a [`TrackingAllocator`](crate::TrackingAllocator).
+    /// No allocation of this thread goes through a [`TrackingAllocator`](crate::TrackingAllocator).
     NotInstalled,
     /// The tables, or a report, do not fit the budget.
     OverBudget(OverBudget),

@@ -177,11 +177,11 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 48 }))]
         #[test]
         fn triangles_are_exact_however_often_they_were_halved(
-            steps in prop::collection::vec(prop::collection::vec((0usize..3, 0usize..40), 0..12), 1..70),
+            steps in prop::collection::vec(prop::collection::vec((0usize..3, 0usize..40), 0..12), 1..if cfg!(miri) { 24 } else { 70 }),
         ) {
             let config = ProfileConfig {
                 interval: Bytes::new(1),
-                live_samples: 1024,
+                live_samples: if cfg!(miri) { 300 } else { 1024 },
                 stacks: 4,
                 depth: 2,
                 points: 2,

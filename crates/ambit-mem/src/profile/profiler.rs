@@ -32,8 +32,9 @@ impl MemoryProfiler {
     /// more each.
     ///
     /// # Errors
-    /// [`ProfileError::Running`] where there is one, [`ProfileError::NotInstalled`] where no
-    /// `TrackingAllocator` is the global allocator, and where there is no room for the tables.
+    /// [`ProfileError::Running`] where there is one, [`ProfileError::NotInstalled`] where this
+    /// thread does not allocate through a `TrackingAllocator` (make one the global allocator),
+    /// and where there is no room for the tables.
     ///
     /// # Cost
     /// [`ProfileConfig::footprint`] bytes, held by `account` until it stops.
@@ -41,7 +42,8 @@ impl MemoryProfiler {
         hook::unsampled(|| Self::begin(account, config.checked())).and_then(|profiler| {
             // Outside: an allocation that can be sampled makes the allocator ask.
             drop(std::hint::black_box(Vec::<u8>::with_capacity(Self::NOTICED)));
-            if profiler.run.was_asked() { Ok(profiler) } else { Err(ProfileError::NotInstalled) }
+            let is_used = profiler.run.was_asked() || hook::is_used();
+            if is_used { Ok(profiler) } else { Err(ProfileError::NotInstalled) }
         })
     }
 

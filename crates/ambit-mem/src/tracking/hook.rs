@@ -71,6 +71,13 @@ pub(super) fn generation() -> u64 {
     GENERATION.load(Ordering::Acquire)
 }
 
+/// Whether this thread has allocated through a [`super::TrackingAllocator`], as far as it has a
+/// slot of its own.
+#[cfg_attr(not(feature = "profile"), expect(dead_code, reason = "for the profiler"))]
+pub(crate) fn is_used() -> bool {
+    local::Local::get().own_slot().is_some()
+}
+
 /// Runs `work` with sampling off on this thread: what a profiler does for itself.
 pub(crate) fn unsampled<R>(work: impl FnOnce() -> R) -> R {
     local::unsampled(work)

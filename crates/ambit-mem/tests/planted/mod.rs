@@ -35,6 +35,48 @@ pub const SITES: [&str; 20] = [
     "queue_with_bursts",
 ];
 
+/// Functions named as [`SITES`] are, which call `$take`, each from a place of its own: `TAKE`.
+#[allow(unused_macros, reason = "heaps that know their sites by number need no functions")]
+macro_rules! sites {
+    ($heap:ty, $block:ty, $take:path) => {
+        planted::sites! {
+            $heap, $block, $take,
+            leak_fast
+            leak_slow
+            leak_in_bursts
+            leak_among_churn
+            leak_of_few_large
+            leak_of_many_small
+            leak_of_growing_size
+            leak_by_cache_without_limit
+            leak_that_starts_late
+            leak_of_one_in_five
+            cache_with_random_replacement
+            cache_that_warms_slowly
+            cache_that_is_cleared
+            table_loaded_at_start
+            snapshots_in_two_buffers
+            map_that_stops_growing
+            cache_with_expiry
+            cache_with_pinned_half
+            pool_that_breathes
+            queue_with_bursts
+        }
+    };
+    ($heap:ty, $block:ty, $take:path, $($name:ident)*) => {
+        $(#[inline(never)]
+        fn $name(heap: $heap, size: usize) -> $block {
+            // Its own name keeps it from being merged with the others.
+            std::hint::black_box(stringify!($name));
+            std::hint::black_box($take(heap, size))
+        })*
+
+        const TAKE: [(&str, fn($heap, usize) -> $block); 20] = [$((stringify!($name), $name)),*];
+    };
+}
+#[allow(unused_imports, reason = "as above")]
+pub(crate) use sites;
+
 /// How many of them are leaks.
 pub const LEAKS: usize = 10;
 
@@ -150,6 +192,8 @@ impl<B> Actor<B> {
         (turn.now, turn.heap.take(self.site, size as usize))
     }
 
+    /// Takes `blocks` and keeps them; always from here, so that they are one site.
+    #[inline(never)]
     fn fill<H: Heap<Block = B>>(&mut self, turn: &mut Turn<'_, H>, blocks: u64) {
         for _ in 0..blocks {
             let block = self.take(turn);
@@ -251,7 +295,8 @@ impl<B> Actor<B> {
                 } else if let Some(at) = self.kept.len().checked_sub(1) {
                     // It replaces a value now and then.
                     let at = turn.random.below(at as u64 + 1) as usize;
-                    self.kept[at] = self.take(turn);
+                    self.fill(turn, 1);
+                    drop(self.kept.swap_remove(at));
                 }
             }
             _ => {
