@@ -34,6 +34,7 @@
 
 mod account;
 mod arena;
+pub mod audit;
 pub mod block;
 mod budget;
 mod bytes;
@@ -44,6 +45,8 @@ mod host;
 mod intern;
 mod ledger;
 mod over_budget;
+#[allow(unsafe_code)]
+mod pages;
 mod pool;
 mod pressure;
 mod priority;
@@ -54,6 +57,7 @@ mod reclaim;
 mod reservation;
 mod shard;
 mod sync;
+pub mod testing;
 mod thread_number;
 #[allow(unsafe_code)]
 mod tracking;

@@ -2,7 +2,8 @@
 
 use crate::Bytes;
 
-/// Resident memory of this process by `/proc/self/status`.
+/// Resident memory of this process: by `/proc/self/status` on Linux; elsewhere only `rss`, and the
+/// other figures are zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Resident {
     /// All resident pages.
@@ -18,11 +19,20 @@ pub struct Resident {
 }
 
 impl Resident {
-    /// Reads the numbers now; `None` where the system has no `/proc/self/status`.
+    /// Reads the numbers now; `None` where the system does not tell.
+    #[cfg(target_os = "linux")]
     pub fn read() -> Option<Self> {
         std::fs::read_to_string("/proc/self/status").ok().map(|status| Self::parse(&status))
     }
 
+    /// Reads the numbers now; `None` where the system does not tell.
+    #[cfg(not(target_os = "linux"))]
+    pub fn read() -> Option<Self> {
+        let told = memory_stats::memory_stats()?;
+        Some(Self { rss: Bytes::of(told.physical_mem), ..Self::default() })
+    }
+
+    #[cfg(any(target_os = "linux", test))]
     fn parse(status: &str) -> Self {
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

@@ -42,6 +42,7 @@ mod source;
 mod store;
 mod value;
 
+pub use ambit_mem::audit::MemorySnapshot;
 pub use ambit_mem::{Budget, Bytes, Owner};
 pub use ambit_search::{Exactness, Sharing};
 pub use ambit_store::engine::{MergeProgress, Reclaimed, VerifyReport, VersionInfo};
@@ -55,7 +56,6 @@ pub use entity::{Entity, EntityId, MAX_BODY, MAX_KEY, MAX_KIND, Relation};
 pub use error::{Error, ErrorKind, Result};
 pub use import::{Import, ImportReport};
 pub use key::compare_keys;
-pub use memory::MemoryReport;
 pub use schema::{MAX_DIM, MAX_NAME, MAX_SPACES, Space, SpaceKind};
 pub use store::{CollectionInfo, SpaceInfo, Store};
 pub use value::{MAX_DEPTH, Properties, Value};

@@ -13,7 +13,7 @@ use crate::bugs::SeededBug;
 use crate::error::{ErrorKind, StoreError};
 use crate::host::Host;
 use crate::log::{Edit, Journal, Recovered, SegmentMeta, State, TableId, recover};
-use crate::segment::{SegmentWriter, Windows, segment_name, temporary_name};
+use crate::segment::{Io, SegmentWriter, Windows, segment_name, temporary_name};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RwLock, lock};
 use crate::vfs::{FileLock, LockKind, OpenMode, Vfs, read_exact_at, write_all_at};
 
@@ -132,6 +132,11 @@ impl Engine {
         recovered.replay(&self.account.child("replay"), &mut |_, payload| {
             self.replay(payload, state.next_table)
         })
+    }
+
+    /// How segments are read.
+    pub fn io(&self) -> Io {
+        self.options.io
     }
 
     /// Seals the memtable into segments; afterwards the log before this point is free.

@@ -1,0 +1,204 @@
+//! Ledger, allocator and kernel at one moment.
+//!
+//! The kernel counts anonymous resident bytes (RssAnon). They are explained part by part:
+//!
+//! ```text
+//! RssAnon = program data + stacks                      (the kernel's mappings)
+//!         + heap that accounts hold                    (the ledger, less its mapped files)
+//!         + heap that no account holds                 (the allocator, less the ledger)
+//!         + slack: taken by malloc and not handed out  (malloc, less the allocator)
+//!         - taken and never touched                    (the kernel's mappings)
+//!         + unexplained
+//! ```
+//!
+//! Each line is measured by somebody else than the line above it, so the rest is a check: a mapping
+//! that nobody claims, or bytes that somebody claims twice, stand in it. Where `malloc` does not
+//! tell what it took, its slack is in the rest, too.
+
+use super::{Malloc, Mappings, MemoryMetrics};
+use crate::process::Resident;
+use crate::{AllocatorStats, Budget, Bytes, Owner, pages};
+
+/// What a snapshot is told beside what it can read itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SnapshotOptions<'a> {
+    /// What the program's global allocator counts, where it counts.
+    pub allocator: Option<AllocatorStats>,
+    /// Accounts at the root of the tree whose bytes, with those below them, are pages of mapped
+    /// files and not heap.
+    pub mapped: &'a [&'a str],
+}
+
+/// Who holds the memory of this process.
+#[derive(Debug, Clone)]
+pub struct MemorySnapshot {
+    /// The budget.
+    pub limit: Bytes,
+    /// The owners, with what each holds; `owners.total` is their sum.
+    pub owners: Owner,
+    /// What the allocator has handed out, where the program counts it.
+    pub allocator: Option<AllocatorStats>,
+    /// What the system's `malloc` took, where it tells.
+    pub malloc: Option<Malloc>,
+    /// What the kernel counts, where it tells.
+    pub kernel: Option<Resident>,
+    /// The parts of the anonymous resident memory; where allocator and kernel both tell.
+    pub anonymous: Option<Anonymous>,
+}
+
+/// The parts of the anonymous resident memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Anonymous {
+    /// What the kernel's mappings are for.
+    pub mappings: Mappings,
+    /// Heap that accounts hold.
+    pub accounted: Bytes,
+    /// Bytes that this crate mapped past the allocator: slabs, a profiler's tables.
+    pub outside: Bytes,
+    /// Heap that was handed out and that no account holds; negative where accounts hold more than
+    /// was handed out yet.
+    pub unaccounted: i64,
+    /// What `malloc` took and did not hand out.
+    pub slack: Option<Bytes>,
+    /// What nobody can name; negative where more was claimed than is resident.
+    pub unexplained: i64,
+}
+
+impl MemorySnapshot {
+    /// Takes the figures now.
+    ///
+    /// # Cost
+    /// One pass over the accounts, two files of `/proc`, and `malloc`'s own count.
+    pub fn take(budget: &Budget, options: &SnapshotOptions<'_>) -> Self {
+        let owners = budget.explain();
+        let malloc = Malloc::read();
+        let kernel = Resident::read();
+        let anonymous = || {
+            let parts = Parts {
+                rss_anon: kernel?.rss_anon,
+                mappings: Mappings::read()?,
+                accounted: heap_of(&owners, options.mapped),
+                handed_out: options.allocator?.current,
+                outside: pages::bytes(),
+                malloc,
+            };
+            Some(parts.explain())
+        };
+        let anonymous = anonymous();
+        let limit = budget.limit();
+        Self { limit, owners, allocator: options.allocator, malloc, kernel, anonymous }
+    }
+
+    /// Resident bytes that nobody can name, where allocator and kernel both tell.
+    pub fn unexplained(&self) -> Option<i64> {
+        self.anonymous.map(|parts| parts.unexplained)
+    }
+
+    /// The six numbers that a dashboard wants; `None` where no allocator counts.
+    pub fn metrics(&self) -> Option<MemoryMetrics> {
+        MemoryMetrics::of(self)
+    }
+}
+
+fn heap_of(owners: &Owner, mapped: &[&str]) -> Bytes {
+    let mapped = owners.children.iter().filter(|child| mapped.contains(&child.name.as_str()));
+    let mapped: u64 = mapped.map(|child| child.total.get()).sum();
+    owners.total.saturating_sub(Bytes::new(mapped))
+}
+
+/// What the explanation starts from.
+struct Parts {
+    rss_anon: Bytes,
+    mappings: Mappings,
+    accounted: Bytes,
+    handed_out: Bytes,
+    outside: Bytes,
+    malloc: Option<Malloc>,
+}
+
+impl Parts {
+    fn explain(self) -> Anonymous {
+        let Self { mappings, accounted, outside, .. } = self;
+        let signed = |bytes: Bytes| i64::try_from(bytes.get()).unwrap_or(i64::MAX);
+        let heap = signed(self.handed_out) + signed(outside);
+        // An allocator other than the system's takes its memory past `malloc`.
+        let taken =
+            self.malloc.map(|malloc| malloc.taken).filter(|&taken| taken >= self.handed_out);
+        let slack = taken.map(|taken| taken.saturating_sub(self.handed_out));
+        let untouched = slack.map_or(0, |_| signed(mappings.untouched));
+        let named = signed(mappings.program) + signed(mappings.stacks) + heap - untouched
+            + slack.map_or(0, signed);
+        Anonymous {
+            mappings,
+            accounted,
+            outside,
+            unaccounted: heap - signed(accounted),
+            slack,
+            unexplained: signed(self.rss_anon) - named,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Priority;
+
+    fn parts() -> Parts {
+        Parts {
+            rss_anon: Bytes::mib(100),
+            mappings: Mappings {
+                program: Bytes::mib(2),
+                stacks: Bytes::mib(1),
+                heap: Bytes::mib(97),
+                untouched: Bytes::mib(30),
+            },
+            accounted: Bytes::mib(60),
+            handed_out: Bytes::mib(80),
+            outside: Bytes::mib(8),
+            malloc: Some(Malloc { taken: Bytes::mib(119), in_use: Bytes::mib(90) }),
+        }
+    }
+
+    #[test]
+    fn the_parts_sum_to_what_is_resident() {
+        let found = parts().explain();
+        assert_eq!(found.unaccounted, 28 << 20);
+        assert_eq!(found.slack, Some(Bytes::mib(39)));
+        assert_eq!(found.unexplained, 0);
+    }
+
+    #[test]
+    fn a_mapping_that_nobody_claims_is_unexplained() {
+        let mut parts = parts();
+        parts.rss_anon = Bytes::mib(105);
+        parts.mappings.heap = Bytes::mib(102);
+        assert_eq!(parts.explain().unexplained, 5 << 20);
+    }
+
+    #[test]
+    fn without_malloc_its_slack_is_unexplained() {
+        let mut parts = parts();
+        parts.malloc = None;
+        let found = parts.explain();
+        assert_eq!((found.slack, found.unexplained), (None, 9 << 20));
+    }
+
+    #[test]
+    fn mapped_accounts_are_not_heap() {
+        let budget = Budget::new(Bytes::mib(1));
+        let _rows = budget.account("store/rows", Priority::Write).reserve(Bytes::kib(5)).unwrap();
+        let _map = budget.account("map/docs", Priority::Cache).reserve(Bytes::kib(64)).unwrap();
+        let owners = budget.explain();
+        assert_eq!(heap_of(&owners, &["map"]), Bytes::kib(5));
+        assert_eq!(heap_of(&owners, &[]), Bytes::kib(69));
+    }
+
+    #[test]
+    fn a_snapshot_without_an_allocator_leaves_its_parts_out() {
+        let snapshot =
+            MemorySnapshot::take(&Budget::new(Bytes::mib(1)), &SnapshotOptions::default());
+        assert_eq!(snapshot.anonymous, None);
+        assert_eq!(snapshot.metrics(), None);
+    }
+}
