@@ -114,8 +114,8 @@ pub enum Command {
     List(command::list::Options),
     /// List collections, their spaces and their sizes
     Collections,
-    /// Show who holds how many bytes, against the allocator and the kernel
-    Memory,
+    /// Show who holds how many bytes, of this process or of a command that is running
+    Memory(command::memory::Options),
     /// Check every checksum and invariant of the store
     Verify,
     /// Show each setting and where it came from

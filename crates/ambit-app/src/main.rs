@@ -4,7 +4,8 @@
 //! module of [`command`] does the work with the facade, [`output`] prints, and [`exit`] says how
 //! it ended. [`npy`], [`keys`] and [`record`] bring bytes from outside into rows, keys and
 //! entities; [`index`] turns folders into pieces of text. The binary installs the tracking
-//! allocator, so that `ambit memory` can hold the ledger against it; libraries never do.
+//! allocator, so that `ambit memory` can hold the ledger against it; libraries never do. While a long
+//! command runs, [`live`] tells another process of its memory.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ mod exit;
 mod index;
 mod interrupt;
 mod keys;
+mod live;
 mod npy;
 mod output;
 mod progress;
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
     let format = format(settings.json.value);
     let verbosity = if settings.quiet.value { Verbosity::Quiet } else { Verbosity::Normal };
     let output = Output::new(format, verbosity);
-    let mut session = Session { settings, output, allocator: || ALLOCATOR.stats() };
+    let mut session = Session { settings, output, allocator: || ALLOCATOR.stats(), live: None };
     let ended =
         command::run(command, &mut session).and_then(|code| session.output.flush().map(|()| code));
     match ended {

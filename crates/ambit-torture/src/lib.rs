@@ -14,12 +14,14 @@
 //! | [`order`] | T9 | were the real calls made in the order that the promise needs? |
 //! | [`bounded`] | T14 | does the kernel agree that memory stayed inside the budget? |
 //! | [`lossless`] | lossless | does every float32 come back from the vector codec? |
+//! | [`accounted`] | | can every byte be named while a store is indexed and searched? |
 //!
 //! Left out: what needs a network, other file systems or hours; the numbers are those of
 //! `RELIABILITY`, which lists all tests.
 
 #![forbid(unsafe_code)]
 
+pub mod accounted;
 pub mod binary;
 pub mod bounded;
 pub mod crash;

@@ -1,24 +1,27 @@
 //! Runs the torture tests at any count: `ambit-torture TEST [--seed S] [--count N]`.
 //!
-//! `TEST` is `t1`, `t2`, `t3`, `t5`, `t8`, `t14`, `lossless`, or `nightly` for all of them at the nightly
-//! counts. What fails prints all that is needed to see it again, and the exit code is 1.
-//! `child-write` and `child-bounded` are the processes that T8 and T14 start.
+//! `TEST` is `t1`, `t2`, `t3`, `t5`, `t8`, `t14`, `lossless`, `accounted` (its count is seconds), or
+//! `nightly` for all of them at the nightly counts. What fails prints all that is needed to see it again, and
+//! the exit code is 1. `child-write`, `child-bounded` and `child-accounted` are the processes that
+//! T8, T14 and `accounted` start.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that reports")]
 
+use std::alloc::System;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ambit_mem::Bytes;
+use ambit_mem::{Bytes, TrackingAllocator};
 use ambit_store::bugs::{Bugs, SeededBug};
+use ambit_torture::accounted::Run;
 use ambit_torture::fleet::Failure;
-use ambit_torture::{bounded, crash, damage, fault, kill, lossless, seeded};
+use ambit_torture::{accounted, bounded, crash, damage, fault, kill, lossless, seeded};
 
-const USAGE: &str =
-    "usage: ambit-torture t1|t2|t3|t5|t8|t14|lossless|nightly [--seed S] [--count N]";
+const USAGE: &str = "usage: ambit-torture t1|t2|t3|t5|t8|t14|lossless|accounted|nightly \
+                     [--seed S] [--count N]";
 
 /// Counts of a night.
-const NIGHTLY: [(&str, u64); 7] = [
+const NIGHTLY: [(&str, u64); 8] = [
     ("t1", 2_000_000),
     ("t2", 20),
     ("t3", 320_000),
@@ -26,9 +29,10 @@ const NIGHTLY: [(&str, u64); 7] = [
     ("t8", 10_000),
     ("t14", 1),
     ("lossless", lossless::BLOCKS),
+    ("accounted", 600),
 ];
 /// Counts of the gate.
-const GATE: [(&str, u64); 7] = [
+const GATE: [(&str, u64); 8] = [
     ("t1", 50_000),
     ("t2", 20),
     ("t3", 16_000),
@@ -36,7 +40,11 @@ const GATE: [(&str, u64); 7] = [
     ("t8", 100),
     ("t14", 1),
     ("lossless", 4),
+    ("accounted", 60),
 ];
+
+#[global_allocator]
+static ALLOCATOR: TrackingAllocator<System> = TrackingAllocator::new(System);
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -56,6 +64,10 @@ fn run(words: &[String]) -> Result<(), String> {
         ["child-write", directory, epoch] => kill::child(Path::new(directory), number(epoch)?),
         ["child-bounded", directory, budget] => {
             bounded::child(Path::new(directory), Bytes::new(number(budget)?))
+        }
+        ["child-accounted", directory, budget, seconds] => {
+            let run = Run { budget: Bytes::new(number(budget)?), seconds: number(seconds)? };
+            accounted::child(Path::new(directory), run, || ALLOCATOR.stats())
         }
         [test, ref options @ ..] => {
             let (mut seed, mut count) = (1, None);
@@ -118,6 +130,13 @@ fn one(test: &str, seed: u64, count: u64) -> Result<(), String> {
             let store = directory.0.join("store");
             let measured = bounded::measure(&this_binary()?, &store, Bytes::mib(24))?;
             println!("T14: {measured:?}");
+            Ok(())
+        }
+        "accounted" => {
+            let directory = Scratch::new("accounted")?;
+            let run = Run { budget: Bytes::mib(24), seconds: count };
+            let measured = accounted::measure(&this_binary()?, &directory.0.join("store"), run)?;
+            println!("accounted: {measured:?}");
             Ok(())
         }
         _ => Err(USAGE.to_owned()),

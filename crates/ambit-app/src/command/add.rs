@@ -52,6 +52,7 @@ struct Acknowledged<'a> {
 pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
     let interrupt = Interrupt::listen()?;
     let store = session.create()?;
+    session.serve("add", &store);
     session.collection_or_new(&store)?;
     let account = store.budget().account("add/lines", Priority::Write);
     let mut reservation = account.reserve(Bytes::of(2 * READ_AHEAD))?;

@@ -22,7 +22,7 @@ pub fn run(command: Command, session: &mut Session) -> Result<Code, Failure> {
         Command::Delete(options) => super::delete::run(&options, session),
         Command::List(options) => super::list::run(&options, session),
         Command::Collections => super::collections::run(session),
-        Command::Memory => super::memory::run(session),
+        Command::Memory(options) => super::memory::run(&options, session),
         Command::Verify => super::verify::run(session),
         Command::Config => super::config::run(session),
         Command::Completions(options) => super::completions::run(&options, session),

@@ -44,6 +44,7 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
     let started = Instant::now();
     let interrupt = Interrupt::listen()?;
     let store = session.read()?;
+    session.serve("export", &store);
     let collection = session.collection(&store)?;
     let dim = collection.space(&options.space)?.dim;
     let mut writer = Writer::create(&options.file, Element::Float32, dim)?;

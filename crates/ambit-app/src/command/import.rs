@@ -77,6 +77,7 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
     let mut reader = Reader::open(&options.file, rounding)?;
     let interrupt = Interrupt::listen()?;
     let store = session.create()?;
+    session.serve("import", &store);
     let keys = match &options.keys {
         Some(path) => Some(KeysFile::check(path, reader.rows(), store.budget())?),
         None => None,

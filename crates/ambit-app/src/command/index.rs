@@ -58,6 +58,7 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
     let started = Instant::now();
     let interrupt = Interrupt::listen()?;
     let store = session.create()?;
+    session.serve("index", &store);
     let tally = index(&options.paths, &store, session, &interrupt)?;
     store.close()?;
     let complete = !interrupt.requested();

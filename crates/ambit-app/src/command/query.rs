@@ -90,6 +90,7 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
     let rounding = if options.round { Rounding::Nearest } else { Rounding::Refuse };
     let mut reader = Reader::open(&options.file, rounding)?;
     let store = session.read()?;
+    session.serve("query", &store);
     let collection = session.collection(&store)?;
     let space = collection.space(&options.space)?;
     if space.dim != reader.columns() {

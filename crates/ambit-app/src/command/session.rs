@@ -5,6 +5,7 @@ use ambitdb::{Access, Collection, Config, Durability, Error, ErrorKind, Io, Stor
 
 use crate::config::{self, Settings};
 use crate::exit::{Code, Failure};
+use crate::live::{Server, Subject};
 use crate::output::Output;
 
 /// The settings and the output of a run.
@@ -16,6 +17,8 @@ pub struct Session {
     pub output: Output,
     /// What the process's allocator counts.
     pub allocator: fn() -> AllocatorStats,
+    /// Answers `ambit memory` while the command runs.
+    pub live: Option<Server>,
 }
 
 impl Session {
@@ -48,6 +51,23 @@ impl Session {
             self.output.note(format_args!("budget {limit} (default; set it with --budget)"));
         }
         Ok(store)
+    }
+
+    /// Lets `ambit memory` ask about this process until the command ends.
+    pub fn serve(&mut self, command: &'static str, store: &Store) {
+        let subject = Subject {
+            command,
+            directory: self.settings.store.value.clone(),
+            store: store.clone(),
+            allocator: self.allocator,
+        };
+        match Server::start(subject) {
+            Ok(server) => self.live = Some(server),
+            // The work itself does not need it.
+            Err(error) => {
+                self.output.note(format_args!("`ambit memory` cannot watch this run: {error}"));
+            }
+        }
     }
 
     /// The collection that the settings name.

@@ -34,6 +34,7 @@ pub fn run(session: &mut Session) -> Result<Code, Failure> {
         }
         opened => opened?,
     };
+    session.serve("verify", &store);
     let progress = Progress::new(&session.output, "verify", Unit::Bytes, Some(0));
     let report = store.verify(&mut |done, total| {
         progress.set_total(total);

@@ -42,6 +42,8 @@ impl Ambit {
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ambit"));
         command.current_dir(self.folder.path());
+        // Where running commands are found: only those of this folder.
+        command.env("XDG_RUNTIME_DIR", self.folder.path());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("AMBIT_") {
                 command.env_remove(name);

@@ -139,8 +139,13 @@ fn collections_memory_and_verify_print_their_fields() {
     let memory = ambit.done("memory --json --budget 16MiB").json();
     assert_eq!(
         fields(&memory),
-        ["allocator", "kernel", "ledger_total", "limit", "owners", "unexplained"]
+        ["allocator", "anonymous", "kernel", "ledger_total", "limit", "owners", "unexplained"]
     );
+    let parts = ["program", "stacks", "accounted", "unaccounted", "slack"];
+    let parts = parts.iter().filter_map(|part| memory["anonymous"][part].as_i64());
+    let untouched = memory["anonymous"]["untouched"].as_i64().unwrap();
+    let sum = parts.sum::<i64>() - untouched + memory["unexplained"].as_i64().unwrap();
+    assert_eq!(Some(sum), memory["kernel"]["rss_anon"].as_i64());
     assert_eq!(memory["limit"], 16 << 20);
     assert_eq!(memory["owners"]["total"], memory["ledger_total"]);
     assert_eq!(fields(&memory["owners"]), ["bytes", "children", "name", "total"]);

@@ -12,4 +12,6 @@ mod indexing;
 mod inspecting;
 mod output;
 mod querying;
+#[cfg(unix)]
+mod running;
 mod settings;

@@ -8,8 +8,10 @@ use crate::Bytes;
 /// What the system's `malloc` took from the kernel and what it gave out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malloc {
-    /// Bytes taken from the kernel: heaps and single mappings, touched or not.
-    pub taken: Bytes,
+    /// Bytes taken from the kernel for arenas, touched or not.
+    pub arenas: Bytes,
+    /// Bytes of large blocks, each a mapping of its own.
+    pub single: Bytes,
     /// Bytes of chunks that are in use, with their headers and rounding.
     pub in_use: Bytes,
 }
@@ -21,6 +23,11 @@ impl Malloc {
     /// Locks each of `malloc`'s arenas in turn and walks its short free lists.
     pub fn read() -> Option<Self> {
         read()
+    }
+
+    /// Bytes taken from the kernel.
+    pub fn taken(&self) -> Bytes {
+        self.arenas.saturating_add(self.single)
     }
 }
 
@@ -38,7 +45,8 @@ fn read() -> Option<Malloc> {
     // SAFETY: it takes nothing, and may be called at any time from any thread.
     let info = unsafe { mallinfo2() };
     Some(Malloc {
-        taken: Bytes::of(info.arena.saturating_add(info.hblkhd)),
+        arenas: Bytes::of(info.arena),
+        single: Bytes::of(info.hblkhd),
         in_use: Bytes::of(info.uordblks.saturating_add(info.hblkhd)),
     })
 }
@@ -57,7 +65,7 @@ mod tests {
         let Some(before) = Malloc::read() else { return };
         let kept = vec![1_u8; 64 << 20];
         let after = Malloc::read().unwrap();
-        assert!(after.taken >= after.in_use, "{after:?}");
+        assert!(after.taken() >= after.in_use, "{after:?}");
         let grown = after.in_use.saturating_sub(before.in_use);
         // Other tests allocate at the same time, but nothing of this size.
         assert!(grown >= Bytes::mib(56) && grown <= Bytes::mib(72), "{grown}");

@@ -28,7 +28,7 @@ impl MemoryMetrics {
     pub fn of(snapshot: &MemorySnapshot) -> Option<Self> {
         let stats = snapshot.allocator?;
         let fragmentation_ratio = snapshot.anonymous.as_ref().map_or(0.0, |parts| {
-            let heap = parts.mappings.heap.get() as f64;
+            let heap = (parts.mappings.arenas.get() + parts.mappings.single.get()) as f64;
             let touched = (stats.current.get() + parts.outside.get()) as f64;
             if heap > 0.0 { (1.0 - touched / heap).clamp(0.0, 1.0) } else { 0.0 }
         });

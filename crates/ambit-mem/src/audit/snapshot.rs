@@ -7,7 +7,7 @@
 //!         + heap that accounts hold                    (the ledger, less its mapped files)
 //!         + heap that no account holds                 (the allocator, less the ledger)
 //!         + slack: taken by malloc and not handed out  (malloc, less the allocator)
-//!         - taken and never touched                    (the kernel's mappings)
+//!         - taken and not resident                     (malloc, less the kernel's mappings)
 //!         + unexplained
 //! ```
 //!
@@ -60,6 +60,8 @@ pub struct Anonymous {
     pub unaccounted: i64,
     /// What `malloc` took and did not hand out.
     pub slack: Option<Bytes>,
+    /// What was taken and is not resident: never touched, or given back page by page.
+    pub untouched: i64,
     /// What nobody can name; negative where more was claimed than is resident.
     pub unexplained: i64,
 }
@@ -122,10 +124,12 @@ impl Parts {
         let signed = |bytes: Bytes| i64::try_from(bytes.get()).unwrap_or(i64::MAX);
         let heap = signed(self.handed_out) + signed(outside);
         // An allocator other than the system's takes its memory past `malloc`.
-        let taken =
-            self.malloc.map(|malloc| malloc.taken).filter(|&taken| taken >= self.handed_out);
-        let slack = taken.map(|taken| taken.saturating_sub(self.handed_out));
-        let untouched = slack.map_or(0, |_| signed(mappings.untouched));
+        let malloc = self.malloc.filter(|malloc| malloc.taken() >= self.handed_out);
+        let slack = malloc.map(|malloc| malloc.taken().saturating_sub(self.handed_out));
+        let untouched = malloc.map_or(0, |malloc| {
+            let single = signed(mappings.single_size) - signed(mappings.single);
+            signed(malloc.arenas) - signed(mappings.arenas) + single
+        });
         let named = signed(mappings.program) + signed(mappings.stacks) + heap - untouched
             + slack.map_or(0, signed);
         Anonymous {
@@ -134,6 +138,7 @@ impl Parts {
             outside,
             unaccounted: heap - signed(accounted),
             slack,
+            untouched,
             unexplained: signed(self.rss_anon) - named,
         }
     }
@@ -150,13 +155,18 @@ mod tests {
             mappings: Mappings {
                 program: Bytes::mib(2),
                 stacks: Bytes::mib(1),
-                heap: Bytes::mib(97),
-                untouched: Bytes::mib(30),
+                arenas: Bytes::mib(27),
+                single: Bytes::mib(70),
+                single_size: Bytes::mib(95),
             },
             accounted: Bytes::mib(60),
             handed_out: Bytes::mib(80),
             outside: Bytes::mib(8),
-            malloc: Some(Malloc { taken: Bytes::mib(119), in_use: Bytes::mib(90) }),
+            malloc: Some(Malloc {
+                arenas: Bytes::mib(32),
+                single: Bytes::mib(87),
+                in_use: Bytes::mib(90),
+            }),
         }
     }
 
@@ -165,14 +175,23 @@ mod tests {
         let found = parts().explain();
         assert_eq!(found.unaccounted, 28 << 20);
         assert_eq!(found.slack, Some(Bytes::mib(39)));
-        assert_eq!(found.unexplained, 0);
+        assert_eq!((found.untouched, found.unexplained), (30 << 20, 0));
+    }
+
+    #[test]
+    fn what_an_arena_gave_back_page_by_page_is_not_unexplained() {
+        let mut parts = parts();
+        parts.rss_anon = Bytes::mib(98);
+        parts.mappings.arenas = Bytes::mib(25);
+        assert_eq!(parts.explain().unexplained, 0);
     }
 
     #[test]
     fn a_mapping_that_nobody_claims_is_unexplained() {
         let mut parts = parts();
         parts.rss_anon = Bytes::mib(105);
-        parts.mappings.heap = Bytes::mib(102);
+        parts.mappings.single = Bytes::mib(75);
+        parts.mappings.single_size = Bytes::mib(100);
         assert_eq!(parts.explain().unexplained, 5 << 20);
     }
 

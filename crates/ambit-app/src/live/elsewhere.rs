@@ -1,0 +1,68 @@
+//! Where there are no Unix sockets: nobody listens, and asking says so.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use ambit_mem::AllocatorStats;
+use ambitdb::Store;
+
+use super::wire::{Hello, Request};
+use crate::exit::{Code, Failure};
+use crate::interrupt::Interrupt;
+
+/// Whose memory would be asked about.
+#[derive(Clone)]
+pub struct Subject {
+    /// Name of the command.
+    pub command: &'static str,
+    /// Directory of the store.
+    pub directory: PathBuf,
+    /// The store that the command works on.
+    pub store: Store,
+    /// What the process's allocator counts.
+    pub allocator: fn() -> AllocatorStats,
+}
+
+/// A command that would listen.
+#[derive(Debug)]
+pub struct Server;
+
+impl Server {
+    /// Does not listen.
+    pub fn start(_: Subject) -> io::Result<Self> {
+        Ok(Self)
+    }
+}
+
+/// A running command; there is none that answers.
+#[derive(Debug)]
+pub struct Running {
+    /// Who it would be.
+    pub hello: Hello,
+}
+
+impl Running {
+    /// Finds none.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn find(_: &Path, _: Option<u32>) -> Result<Self, Failure> {
+        Err(Failure::new(
+            Code::Usage,
+            "a running command can be asked on Unix only; `ambit memory` alone works everywhere",
+        ))
+    }
+
+    /// Gets no answer.
+    ///
+    /// # Errors
+    /// None.
+    pub fn ask(
+        &mut self,
+        _: &Request,
+        _: &Interrupt,
+        _: &mut dyn FnMut(),
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(None)
+    }
+}
