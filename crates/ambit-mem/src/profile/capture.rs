@@ -28,6 +28,19 @@ pub(crate) fn capture(frames: &mut [usize]) -> usize {
     depth
 }
 
+unsafe extern "C" {
+    /// Of the unwinder that every Rust program has: the start of the function around `address`,
+    /// or null.
+    fn _Unwind_FindEnclosingFunction(address: *mut std::ffi::c_void) -> *mut std::ffi::c_void;
+}
+
+/// Where the function around a return address begins; the address itself where that is not known.
+pub(crate) fn function_of(address: usize) -> usize {
+    // SAFETY: the address is looked up in the unwinder's tables and never read.
+    let start = unsafe { _Unwind_FindEnclosingFunction(address as *mut std::ffi::c_void) };
+    if start.is_null() { address } else { start as usize }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +60,11 @@ mod tests {
         let mut short = [0; 2];
         assert_eq!(capture(&mut short), 2);
         assert_eq!(capture(&mut []), 0);
+        assert_eq!(function_of(16), 16, "nothing is there");
+        if !cfg!(miri) {
+            let functions = stacks.map(|stack| stack.into_iter().map(function_of).collect());
+            let [first, second]: [Vec<usize>; 2] = functions;
+            assert_eq!(first, second, "two lines of one function");
+        }
     }
 }

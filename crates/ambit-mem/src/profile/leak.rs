@@ -9,7 +9,9 @@
 //!
 //! - **growing**: in the last third, did more settle than was given back? A cache
 //!   that is full takes one and gives one; under that assumption the number that settled is
-//!   binomial, and the answer is one minus four times the probability of seeing as many.
+//!   binomial, and the answer is one minus four times the probability of seeing as many. It is
+//!   asked of the site, and of all sites with the same functions together: what one line of a
+//!   function (or one copy of a loop's body) takes may be what another one gives back.
 //! - **rising**: over the whole time, do later snapshots have more than earlier ones? One minus
 //!   the probability of the trend by chance (Mann, Nonparametric tests against trend, 1945).
 //! - **lasting**: of what had reached the age of a tenth, how much is alive now? A leak's old
@@ -20,14 +22,16 @@
 //! A cache that is still filling at the end cannot be told from a leak by its history, and a
 //! single buffer that is allocated anew as it grows is no leak by this measure.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use super::capture;
 use super::history::{History, Triangle};
 use super::running::Run;
 use super::site::{Estimate, Site};
 use super::snapshot::{Cohort, site};
 use super::stacks::Amount;
-use crate::{Account, Bytes, OverBudget, Reservation};
+use crate::{Account, Bytes, OverBudget, Reservation, Tag};
 
 /// Sites that may leak, as far as the snapshots so far tell.
 #[derive(Debug)]
@@ -95,11 +99,21 @@ impl LeakReport {
         let times = history.times_us();
         let mut held = account.reserve(Bytes::ZERO)?;
         let mut sites = Vec::new();
+        let mut families = Families::default();
+        for (number, triangle) in history.triangles() {
+            if let Some(judgement) = Judgement::new(history.counts(), triangle) {
+                families.add(&site(run, number), judgement.balance());
+            }
+        }
         for (number, triangle) in history.triangles() {
             let judgement = Judgement::new(history.counts(), triangle);
-            let Some(evidence) = judgement.and_then(|one| one.evidence()) else {
+            let Some(mut evidence) = judgement.and_then(|one| one.evidence()) else {
                 continue;
             };
+            if evidence.confidence() >= Self::LEAST {
+                let site = site(run, number);
+                evidence.growing = evidence.growing.min(families.balance(&site).growing());
+            }
             if evidence.confidence() >= Self::LEAST {
                 let site = site(run, number);
                 let kept = 2 * size_of::<SuspectSite>() + size_of_val(&*site.frames);
@@ -168,6 +182,48 @@ impl SuspectSite {
     }
 }
 
+/// What came to stay in the last third, and what of before went.
+#[derive(Debug, Clone, Copy, Default)]
+struct Balance {
+    settled: u64,
+    given_back: u64,
+}
+
+impl Balance {
+    /// How sure it is that more came than went.
+    fn growing(self) -> f64 {
+        let by_chance = heads_at_least(self.settled, self.settled + self.given_back);
+        (1.0 - 4.0 * by_chance).max(0.0)
+    }
+}
+
+/// The balances of sites that are one another's: the same functions, at any line.
+#[derive(Debug, Default)]
+struct Families {
+    functions: HashMap<usize, usize>,
+    balances: HashMap<(Tag, Vec<usize>), Balance>,
+}
+
+impl Families {
+    fn add(&mut self, site: &Site, balance: Balance) {
+        let family = self.balances.entry(key(&mut self.functions, site)).or_default();
+        family.settled += balance.settled;
+        family.given_back += balance.given_back;
+    }
+
+    fn balance(&mut self, site: &Site) -> Balance {
+        let key = key(&mut self.functions, site);
+        self.balances.get(&key).copied().unwrap_or_default()
+    }
+}
+
+/// A site's tag and functions; `known` are the functions of addresses that were asked for.
+fn key(known: &mut HashMap<usize, usize>, site: &Site) -> (Tag, Vec<usize>) {
+    let function =
+        |address: &usize| *known.entry(*address).or_insert_with(|| capture::function_of(*address));
+    (site.tag, site.frames.iter().map(function).collect())
+}
+
 /// One site's history, cut in three thirds.
 struct Judgement<'a> {
     /// Snapshots taken at each row.
@@ -199,25 +255,28 @@ impl<'a> Judgement<'a> {
         self.samples(row, 0..row)
     }
 
+    fn balance(&self) -> Balance {
+        let (second, last) = (self.second, self.last);
+        let before = |row| self.samples(row, 0..second);
+        // Saturating: what was being written while a snapshot passed is missing from it.
+        let given_back = before(second).saturating_sub(before(last));
+        Balance { settled: self.samples(last, second..last), given_back }
+    }
+
     /// None where nothing is alive.
     fn evidence(&self) -> Option<Evidence> {
-        let (second, last) = (self.second, self.last);
-        if self.settled(last) == 0 {
+        if self.settled(self.last) == 0 {
             return None;
         }
-        let settled = self.samples(last, second..last);
-        // Saturating: what was being written while a snapshot passed is missing from it.
-        let given_back =
-            self.samples(second, 0..second).saturating_sub(self.samples(last, 0..second));
-        let by_chance = heads_at_least(settled, settled + given_back);
-        let series: Vec<u64> = (1..=last).map(|row| self.settled(row)).collect();
+        let balance = self.balance();
+        let series: Vec<u64> = (1..=self.last).map(|row| self.settled(row)).collect();
         Some(Evidence {
-            growing: (1.0 - 4.0 * by_chance).max(0.0),
+            growing: balance.growing(),
             rising: 1.0 - trend_by_chance(&series),
             lasting: self.lasting().powi(2),
             ongoing: (self.speed_kept() / 0.5).clamp(0.0, 1.0),
-            settled,
-            given_back,
+            settled: balance.settled,
+            given_back: balance.given_back,
         })
     }
 

@@ -2,10 +2,11 @@
 //!
 //! The profiler's tables are written while the program allocates, so they can neither grow nor
 //! come from the allocator that is being watched: that would count the watcher, and could call
-//! it again from within. They come zeroed from the system's allocator, once, when the profiler
-//! starts, and go back when it stops. Large ones are untouched pages until they are written.
+//! it again from within. Nor do they come from the heap of the C library, where tables of
+//! megabytes change which of the program's blocks can grow in place. They are mapped from the
+//! kernel, zeroed, once, when the profiler starts, and go back when it stops; pages are taken as
+//! they are written.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::ops::Deref;
 use std::ptr::NonNull;
 
@@ -27,9 +28,15 @@ unsafe impl Sync for Words {}
 impl Words {
     /// `len` zero words; `None` where the system has no memory left.
     pub(crate) fn new(len: usize) -> Option<Self> {
-        let layout = Self::layout(len)?;
-        // SAFETY: the layout is not empty, because `layout` rounds a length of 0 up.
-        let start = unsafe { System.alloc_zeroed(layout) };
+        let bytes = Self::mapped(len)?;
+        let (access, kind) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping of no file, at an address that the kernel chooses, touches nothing
+        // that exists.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return None;
+        }
         NonNull::new(start.cast::<AtomicU64>()).map(|start| Self { start, len })
     }
 
@@ -38,8 +45,9 @@ impl Words {
         Bytes::new((len as u64).saturating_mul(size_of::<AtomicU64>() as u64))
     }
 
-    fn layout(len: usize) -> Option<Layout> {
-        Layout::array::<AtomicU64>(len.max(1)).ok()?.align_to(64).ok()
+    /// Bytes of the mapping; at least one word, because an empty one is refused.
+    fn mapped(len: usize) -> Option<usize> {
+        len.max(1).checked_mul(size_of::<AtomicU64>()).filter(|bytes| *bytes <= isize::MAX as usize)
     }
 }
 
@@ -55,10 +63,10 @@ impl Deref for Words {
 
 impl Drop for Words {
     fn drop(&mut self) {
-        if let Some(layout) = Self::layout(self.len) {
-            // SAFETY: `start` came from the system's allocator with the layout of this length,
-            // and is given back once.
-            unsafe { System.dealloc(self.start.as_ptr().cast(), layout) };
+        if let Some(bytes) = Self::mapped(self.len) {
+            // SAFETY: `start` is a mapping of this many bytes that nobody else has, given back
+            // once.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), bytes) };
         }
     }
 }

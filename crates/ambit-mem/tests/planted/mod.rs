@@ -192,8 +192,6 @@ impl<B> Actor<B> {
         (turn.now, turn.heap.take(self.site, size as usize))
     }
 
-    /// Takes `blocks` and keeps them; always from here, so that they are one site.
-    #[inline(never)]
     fn fill<H: Heap<Block = B>>(&mut self, turn: &mut Turn<'_, H>, blocks: u64) {
         for _ in 0..blocks {
             let block = self.take(turn);
@@ -290,13 +288,12 @@ impl<B> Actor<B> {
                 }
             }
             "map_that_stops_growing" => {
-                if turn.now < warm {
-                    self.fill(turn, turn.due);
-                } else if let Some(at) = self.kept.len().checked_sub(1) {
-                    // It replaces a value now and then.
-                    let at = turn.random.below(at as u64 + 1) as usize;
-                    self.fill(turn, 1);
-                    drop(self.kept.swap_remove(at));
+                // Then it replaces a value in each tick.
+                let is_full = turn.now >= warm;
+                let before = self.kept.len() as u64;
+                self.fill(turn, if is_full { 1 } else { turn.due });
+                if is_full {
+                    drop(self.kept.swap_remove(turn.random.below(before) as usize));
                 }
             }
             _ => {
