@@ -60,8 +60,9 @@ mod tests {
         let mut short = [0; 2];
         assert_eq!(capture(&mut short), 2);
         assert_eq!(capture(&mut []), 0);
-        assert_eq!(function_of(16), 16, "nothing is there");
+        // Miri does not know the unwinder's function.
         if !cfg!(miri) {
+            assert_eq!(function_of(16), 16, "nothing is there");
             let functions = stacks.map(|stack| stack.into_iter().map(function_of).collect());
             let [first, second]: [Vec<usize>; 2] = functions;
             assert_eq!(first, second, "two lines of one function");

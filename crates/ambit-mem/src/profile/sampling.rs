@@ -114,7 +114,11 @@ mod tests {
     #[test]
     fn an_interval_of_one_byte_takes_everything_once() {
         let sizes = [1, 2, 3, 1 << 40];
-        assert_eq!(estimate(&sizes, 1, 7), (4.0, (6.0 + (1u64 << 40) as f64)));
+        let (count, bytes) = estimate(&sizes, 1, 7);
+        // Miri's logarithms and exponentials are off by a little, on purpose.
+        let off = if cfg!(miri) { 1e-9 } else { 0.0 };
+        assert!((count / 4.0 - 1.0).abs() <= off, "{count}");
+        assert!((bytes / (6.0 + (1u64 << 40) as f64) - 1.0).abs() <= off, "{bytes}");
     }
 
     #[test]
