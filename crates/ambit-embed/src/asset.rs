@@ -26,30 +26,36 @@ const MAX_JSON: u64 = 4 << 20;
 /// The bytes of one file.
 pub(crate) type Blob = Cow<'static, [u8]>;
 
-/// The four files of a model, as bytes, with the reservation that pays for them.
+/// The four files of a model, as bytes, with the reservations that pay for them.
 #[derive(Debug)]
 pub(crate) struct Asset {
     pub(crate) model: Blob,
     pub(crate) vocabulary: Blob,
     pub(crate) config: Blob,
     pub(crate) characters: Blob,
+    /// What is memory of its own.
     pub(crate) reservation: Reservation,
+    /// What is pages of the binary.
+    pub(crate) pages: Option<Reservation>,
 }
 
 impl Asset {
-    /// The files inside this binary. The pages count: they are resident once they are read.
+    /// The files inside this binary. The pages count: they are resident once they are read. The two
+    /// JSON files are touched while they are read only.
     pub(crate) fn built_in(account: &Account) -> Result<Self, EmbedError> {
         let model: &[u8] = include_bytes!("../assets/static-embedder/model.safetensors");
         let vocabulary: &[u8] = include_bytes!("../assets/static-embedder/vocab.txt");
         let config: &[u8] = include_bytes!("../assets/static-embedder/config.json");
         let characters: &[u8] = include_bytes!("../assets/static-embedder/normalize.json");
-        let total = model.len() + vocabulary.len() + config.len() + characters.len();
+        let binary = account.child("binary");
+        binary.set_mapped();
         Ok(Self {
             model: Blob::Borrowed(model),
             vocabulary: Blob::Borrowed(vocabulary),
             config: Blob::Borrowed(config),
             characters: Blob::Borrowed(characters),
-            reservation: account.reserve(Bytes::of(total))?,
+            reservation: account.reserve(Bytes::of(config.len() + characters.len()))?,
+            pages: Some(binary.reserve(Bytes::of(model.len() + vocabulary.len()))?),
         })
     }
 
@@ -62,6 +68,7 @@ impl Asset {
             vocabulary: read(dir, VOCABULARY, MAX_VOCABULARY, &mut reservation)?,
             model: read(dir, MODEL, MAX_MODEL, &mut reservation)?,
             reservation,
+            pages: None,
         })
     }
 }

@@ -28,6 +28,7 @@ pub struct StaticEmbedder {
     footprint: Bytes,
     /// Pays for all of the above.
     _reservation: Reservation,
+    _pages: Option<Reservation>,
 }
 
 impl StaticEmbedder {
@@ -66,7 +67,7 @@ impl StaticEmbedder {
     }
 
     fn assemble(asset: Asset) -> Result<Self, EmbedError> {
-        let Asset { model, vocabulary, config, characters, mut reservation } = asset;
+        let Asset { model, vocabulary, config, characters, mut reservation, pages } = asset;
         let read = Bytes::of(config.len() + characters.len());
         let described = Config::parse(&config)?;
         let tokenizer = Tokenizer {
@@ -85,8 +86,12 @@ impl StaticEmbedder {
             tokenizer,
             rows,
             dim: described.dim,
-            footprint: reservation.bytes(),
+            footprint: pages
+                .as_ref()
+                .map_or(Bytes::ZERO, Reservation::bytes)
+                .saturating_add(reservation.bytes()),
             _reservation: reservation,
+            _pages: pages,
         })
     }
 }

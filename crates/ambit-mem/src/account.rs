@@ -65,6 +65,7 @@ pub(crate) struct Identity {
     pub path: String,
     pub priority: Priority,
     pub reclaimer: Option<Weak<dyn Reclaimer>>,
+    pub is_mapped: bool,
 }
 
 impl Cells {
@@ -275,6 +276,14 @@ impl Account {
     pub fn set_reclaimer(&self, reclaimer: Weak<dyn Reclaimer>) {
         if let Some(owner) = &mut *lock(&self.handle.cells.identity) {
             owner.reclaimer = Some(reclaimer);
+        }
+    }
+
+    /// Says that this account's bytes are pages of mapped files, which the kernel counts apart
+    /// from the heap; its children's are not.
+    pub fn set_mapped(&self) {
+        if let Some(owner) = &mut *lock(&self.handle.cells.identity) {
+            owner.is_mapped = true;
         }
     }
 

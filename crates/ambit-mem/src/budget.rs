@@ -82,6 +82,11 @@ impl Budget {
         root
     }
 
+    /// Bytes of accounts that hold pages of mapped files ([`Account::set_mapped`]).
+    pub fn mapped(&self) -> Bytes {
+        self.ledger.mapped()
+    }
+
     /// How tight the budget is.
     pub fn pressure(&self) -> Pressure {
         self.ledger.pressure()

@@ -98,7 +98,8 @@ impl Ledger {
         }
         this.sweep(&mut accounts);
         let ledger = Arc::clone(this);
-        let owner = Identity { ledger, path: path.to_owned(), priority, reclaimer: None };
+        let owner =
+            Identity { ledger, path: path.to_owned(), priority, reclaimer: None, is_mapped: false };
         // Without a handle, but with reservations, a path keeps its cells and its priority.
         let cells = accounts
             .get(path)
@@ -139,6 +140,14 @@ impl Ledger {
     }
 
     /// The accounts with their paths and what they hold.
+    /// Bytes that accounts of mapped files hold.
+    pub(crate) fn mapped(&self) -> Bytes {
+        let accounts = lock(&self.accounts);
+        let is_mapped = |cells: &Cells| cells.identity().is_some_and(|owner| owner.is_mapped);
+        let mapped = accounts.values().filter(|entry| is_mapped(entry.cells));
+        Bytes::new(mapped.map(|entry| entry.cells.held().get()).sum())
+    }
+
     pub(crate) fn holdings(&self) -> Vec<Holder> {
         let accounts = lock(&self.accounts);
         let held = accounts.iter().map(|(path, entry)| (path, entry.cells.held()));

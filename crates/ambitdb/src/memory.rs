@@ -1,9 +1,8 @@
 //! Who holds the memory? The ledger's tree, the allocator's figure, the kernel's, and the rest.
 
 use ambit_mem::AllocatorStats;
-use ambit_mem::audit::{MemorySnapshot, SnapshotOptions};
+use ambit_mem::audit::MemorySnapshot;
 
-use crate::config::Io;
 use crate::store::Store;
 
 impl Store {
@@ -13,10 +12,6 @@ impl Store {
     /// # Cost
     /// One pass over the accounts, two files of `/proc`.
     pub fn explain_memory(&self, allocator: Option<AllocatorStats>) -> MemorySnapshot {
-        let mapped: &[&str] = match self.engine().io() {
-            Io::Map => &["map"],
-            Io::Pread => &[],
-        };
-        MemorySnapshot::take(self.budget(), &SnapshotOptions { allocator, mapped })
+        MemorySnapshot::take(self.budget(), allocator)
     }
 }

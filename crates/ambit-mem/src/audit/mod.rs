@@ -13,4 +13,4 @@ mod snapshot;
 pub use malloc::Malloc;
 pub use mappings::Mappings;
 pub use metrics::MemoryMetrics;
-pub use snapshot::{Anonymous, MemorySnapshot, SnapshotOptions};
+pub use snapshot::{Anonymous, MemorySnapshot};

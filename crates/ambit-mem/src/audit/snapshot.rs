@@ -19,16 +19,6 @@ use super::{Malloc, Mappings, MemoryMetrics};
 use crate::process::Resident;
 use crate::{AllocatorStats, Budget, Bytes, Owner, pages};
 
-/// What a snapshot is told beside what it can read itself.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SnapshotOptions<'a> {
-    /// What the program's global allocator counts, where it counts.
-    pub allocator: Option<AllocatorStats>,
-    /// Accounts at the root of the tree whose bytes, with those below them, are pages of mapped
-    /// files and not heap.
-    pub mapped: &'a [&'a str],
-}
-
 /// Who holds the memory of this process.
 #[derive(Debug, Clone)]
 pub struct MemorySnapshot {
@@ -67,11 +57,12 @@ pub struct Anonymous {
 }
 
 impl MemorySnapshot {
-    /// Takes the figures now.
+    /// Takes the figures now; `allocator` is what the program's global allocator counts, where it
+    /// counts.
     ///
     /// # Cost
     /// One pass over the accounts, two files of `/proc`, and `malloc`'s own count.
-    pub fn take(budget: &Budget, options: &SnapshotOptions<'_>) -> Self {
+    pub fn take(budget: &Budget, allocator: Option<AllocatorStats>) -> Self {
         let owners = budget.explain();
         let malloc = Malloc::read();
         let kernel = Resident::read();
@@ -79,8 +70,8 @@ impl MemorySnapshot {
             let parts = Parts {
                 rss_anon: kernel?.rss_anon,
                 mappings: Mappings::read()?,
-                accounted: heap_of(&owners, options.mapped),
-                handed_out: options.allocator?.current,
+                accounted: owners.total.saturating_sub(budget.mapped()),
+                handed_out: allocator?.current,
                 outside: pages::bytes(),
                 malloc,
             };
@@ -88,7 +79,7 @@ impl MemorySnapshot {
         };
         let anonymous = anonymous();
         let limit = budget.limit();
-        Self { limit, owners, allocator: options.allocator, malloc, kernel, anonymous }
+        Self { limit, owners, allocator, malloc, kernel, anonymous }
     }
 
     /// Resident bytes that nobody can name, where allocator and kernel both tell.
@@ -100,12 +91,6 @@ impl MemorySnapshot {
     pub fn metrics(&self) -> Option<MemoryMetrics> {
         MemoryMetrics::of(self)
     }
-}
-
-fn heap_of(owners: &Owner, mapped: &[&str]) -> Bytes {
-    let mapped = owners.children.iter().filter(|child| mapped.contains(&child.name.as_str()));
-    let mapped: u64 = mapped.map(|child| child.total.get()).sum();
-    owners.total.saturating_sub(Bytes::new(mapped))
 }
 
 /// What the explanation starts from.
@@ -207,16 +192,21 @@ mod tests {
     fn mapped_accounts_are_not_heap() {
         let budget = Budget::new(Bytes::mib(1));
         let _rows = budget.account("store/rows", Priority::Write).reserve(Bytes::kib(5)).unwrap();
-        let _map = budget.account("map/docs", Priority::Cache).reserve(Bytes::kib(64)).unwrap();
-        let owners = budget.explain();
-        assert_eq!(heap_of(&owners, &["map"]), Bytes::kib(5));
-        assert_eq!(heap_of(&owners, &[]), Bytes::kib(69));
+        let map = budget.account("map/docs", Priority::Cache);
+        let _map = map.reserve(Bytes::kib(64)).unwrap();
+        let accounted = || {
+            let stats = AllocatorStats::default();
+            MemorySnapshot::take(&budget, Some(stats)).anonymous.map(|parts| parts.accounted)
+        };
+        assert!(accounted().is_none_or(|bytes| bytes == Bytes::kib(69)));
+        map.set_mapped();
+        assert!(accounted().is_none_or(|bytes| bytes == Bytes::kib(5)));
+        assert_eq!(budget.mapped(), Bytes::kib(64));
     }
 
     #[test]
     fn a_snapshot_without_an_allocator_leaves_its_parts_out() {
-        let snapshot =
-            MemorySnapshot::take(&Budget::new(Bytes::mib(1)), &SnapshotOptions::default());
+        let snapshot = MemorySnapshot::take(&Budget::new(Bytes::mib(1)), None);
         assert_eq!(snapshot.anonymous, None);
         assert_eq!(snapshot.metrics(), None);
     }

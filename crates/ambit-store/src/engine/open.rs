@@ -82,6 +82,9 @@ impl Engine {
         lock: Option<Box<dyn FileLock>>,
     ) -> Result<Self, StoreError> {
         let map = budget.account("map", Priority::Cache);
+        if options.io == Io::Map {
+            map.set_mapped();
+        }
         let windows = Windows::new(&map, &options.geometry, budget.limit());
         let shelf = Shelf {
             vfs,
@@ -132,11 +135,6 @@ impl Engine {
         recovered.replay(&self.account.child("replay"), &mut |_, payload| {
             self.replay(payload, state.next_table)
         })
-    }
-
-    /// How segments are read.
-    pub fn io(&self) -> Io {
-        self.options.io
     }
 
     /// Seals the memtable into segments; afterwards the log before this point is free.
