@@ -7,13 +7,16 @@
 //! largest holders and the budget that would fit. The sum of all reservations never exceeds
 //! the limit.
 //!
-//! What takes its bytes from an account: aligned blocks ([`block`]), bump arenas with scopes ([`Arena`]), entities by keys
-//! that never find another one ([`Slots`], [`GraphArena`]), objects that are freed when no reader
-//! sees them any more ([`epoch`]).
+//! What takes its bytes from an account: objects kept for reuse ([`ObjectPool`]), aligned blocks
+//! ([`block`]), bump arenas with scopes ([`Arena`]), entities by keys that never find another one
+//! ([`Slots`], [`GraphArena`]), objects that are freed when no reader sees them any more ([`epoch`]),
+//! strings stored once ([`Interner`]).
 //!
-//! Also here: the default limit of this machine or container ([`default_limit`]), what the
-//! kernel counts ([`process::Resident`]), and allocators that count ([`TrackingAllocator`] for a
-//! process, [`MonitoredAllocator`] for an arena or a pool).
+//! What looks at a program: allocators that count ([`TrackingAllocator`] for a process, by [`Tag`];
+//! [`MonitoredAllocator`] for an arena or a pool), ledger, allocator and kernel held against each
+//! other ([`audit`]), a profiler that finds leaks (`profile`, a feature), and a kit for a program's own
+//! tests ([`testing`]). Also here: the default limit of this machine or container
+//! ([`default_limit`]), and what the kernel counts ([`process::Resident`]).
 //! Files, vectors and threads of its own are not known here.
 //!
 //! ```
