@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ambit_mem::profile::{FormatOptions, MemoryProfiler, Metric, ProfileConfig, ProfileError};
+use ambit_mem::profile::{
+    FormatOptions, MemoryProfiler, Metric, ProfileConfig, ProfileError, forget_names,
+};
 use ambit_mem::{AllocatorStats, Priority};
 use ambitdb::Store;
 
@@ -189,7 +191,11 @@ fn answer(stream: UnixStream, subject: &Subject, ended: &AtomicBool) -> io::Resu
     connection.send(&hello, &[])?;
     while let Some(line) = connection.next()? {
         let request = serde_json::from_slice(&line)?;
-        match fulfil(request, subject, &mut connection) {
+        let outcome = fulfil(request, subject, &mut connection);
+        if !matches!(request, Request::Memory) {
+            forget_names();
+        }
+        match outcome {
             Ok(body) => connection.send(&Reply { error: None, bytes: body.len() as u64 }, &body)?,
             Err(refusal) => connection.send(&Reply { error: Some(refusal), bytes: 0 }, &[])?,
         }

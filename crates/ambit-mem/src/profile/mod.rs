@@ -44,5 +44,5 @@ pub use scope::ProfileReport;
 pub use series::Point;
 pub use site::{Estimate, Metric, Site, SiteUse, ThreadUse};
 pub use snapshot::Snapshot;
-pub use symbol::Frame;
+pub use symbol::{Frame, forget_names};
 pub use tracker::{AllocationCounts, AllocationTracker, TrackerReport};

@@ -2,8 +2,8 @@
 //!
 //! Names come from the program's own file. A symbol table is enough for the functions; to see
 //! inlined functions, files and lines as well, build with `debug = "line-tables-only"`. A
-//! stripped program has addresses only. Every report looks names up anew: it takes a moment
-//! once (the debugging information is read), and nothing is kept here afterwards.
+//! stripped program has addresses only. Looking up takes a moment once, when the debugging
+//! information is read, and that stays, held by no account, until [`forget_names`].
 
 use std::collections::HashMap;
 use std::fmt;
@@ -74,6 +74,12 @@ impl fmt::Display for Frame {
         let start = file.rmatch_indices('/').nth(2).map_or(0, |(at, _)| at + 1);
         write!(f, " ({}:{line})", &file[start..])
     }
+}
+
+/// Gives back what looking names up keeps: the program's debugging information, which can be a
+/// hundred MiB. The next look-up reads it again.
+pub fn forget_names() {
+    backtrace::clear_symbol_cache();
 }
 
 impl Site {
