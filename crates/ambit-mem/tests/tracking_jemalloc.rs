@@ -9,3 +9,6 @@ mod tracking;
 
 #[global_allocator]
 static ALLOCATOR: TrackingAllocator<Jemalloc> = TrackingAllocator::new(Jemalloc);
+
+/// It leaves the pages of a large zeroed block untouched.
+const ZEROES_LAZILY: bool = true;

@@ -9,3 +9,6 @@ mod tracking;
 
 #[global_allocator]
 static ALLOCATOR: TrackingAllocator<MiMalloc> = TrackingAllocator::new(MiMalloc);
+
+/// It zeroes blocks that it uses again, pages and all.
+const ZEROES_LAZILY: bool = false;

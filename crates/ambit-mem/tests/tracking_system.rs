@@ -10,3 +10,6 @@ mod tracking;
 
 #[global_allocator]
 static ALLOCATOR: TrackingAllocator<System> = TrackingAllocator::new(System);
+
+/// It leaves the pages of a large zeroed block untouched.
+const ZEROES_LAZILY: bool = true;
