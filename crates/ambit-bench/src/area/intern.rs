@@ -163,18 +163,17 @@ fn bytes(names: &Interner, strings: &Strings<'_>, table: &mut Table) -> Result<(
 fn times(contenders: &[Contender<'_>], note: &str, table: &mut Table) -> Result<(), BenchError> {
     let figures = [("hit, random", 40.0), ("hit, stream", 15.0), ("resolve, random", 1.5)];
     for (figure, (metric, most)) in figures.into_iter().enumerate() {
-        let ours = contenders[0].least[figure];
-        for (index, other) in contenders.iter().enumerate().skip(1) {
-            let row = Row::new("intern", metric, ours, "ns").peer(other.name, other.least[figure]);
-            let row = if index == 1 { row.target(Target::AtMost(most)).note(note) } else { row };
-            if figure < 2 || index > 1 {
-                table.add(row)?;
-            }
-        }
-        if figure == 2 && contenders.len() == 2 {
-            table.add(
-                Row::new("intern", metric, ours, "ns").target(Target::AtMost(most)).note(note),
-            )?;
+        let row = || Row::new("intern", metric, contenders[0].least[figure], "ns");
+        let target = row().target(Target::AtMost(most)).note(note);
+        // What is interned in batches is resolved in no other way.
+        let others = &contenders[if figure == 2 { 2 } else { 1 }..];
+        let Some((first, rest)) = others.split_first() else {
+            table.add(target)?;
+            continue;
+        };
+        table.add(target.peer(first.name, first.least[figure]))?;
+        for other in rest {
+            table.add(row().peer(other.name, other.least[figure]))?;
         }
     }
     Ok(())
