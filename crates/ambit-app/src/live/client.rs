@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::place;
 use super::server::name_of;
-use super::wire::{Hello, Reason, Reply, Request};
+use super::wire::{Hello, Reason, Reply, Request, is_timeout};
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 
@@ -151,8 +151,4 @@ impl Running {
 
 fn broken(error: &io::Error) -> Failure {
     Failure::new(Code::Io, format!("cannot ask a running command: {error}"))
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }

@@ -1,27 +1,12 @@
 //! Where there are no Unix sockets: nobody listens, and asking says so.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use ambit_mem::AllocatorStats;
-use ambitdb::Store;
-
+use super::subject::Subject;
 use super::wire::{Hello, Request};
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
-
-/// Whose memory would be asked about.
-#[derive(Clone)]
-pub struct Subject {
-    /// Name of the command.
-    pub command: &'static str,
-    /// Directory of the store.
-    pub directory: PathBuf,
-    /// The store that the command works on.
-    pub store: Store,
-    /// What the process's allocator counts.
-    pub allocator: fn() -> AllocatorStats,
-}
 
 /// A command that would listen.
 #[derive(Debug)]

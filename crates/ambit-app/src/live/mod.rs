@@ -12,6 +12,7 @@ mod place;
 mod report;
 #[cfg(unix)]
 mod server;
+mod subject;
 mod wire;
 
 #[cfg(not(unix))]
@@ -23,5 +24,6 @@ use elsewhere as server;
 
 pub use client::Running;
 pub use report::Memory;
-pub use server::{Server, Subject};
+pub use server::Server;
+pub use subject::Subject;
 pub use wire::{Form, Hello, Request};

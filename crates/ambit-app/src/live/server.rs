@@ -8,15 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use ambit_mem::Priority;
 use ambit_mem::profile::{
     FormatOptions, MemoryProfiler, Metric, ProfileConfig, ProfileError, forget_names,
 };
-use ambit_mem::{AllocatorStats, Priority};
-use ambitdb::Store;
 
 use super::place;
 use super::report::Memory;
-use super::wire::{Form, Hello, MAX_REQUEST, Reason, Refusal, Reply, Request};
+use super::subject::Subject;
+use super::wire::{Form, Hello, MAX_REQUEST, Reason, Refusal, Reply, Request, is_timeout};
 
 /// Clients at a time; the next one is turned away.
 const CLIENTS: usize = 4;
@@ -26,19 +26,6 @@ const TICK: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Functions below each site of a profile in text.
 const FRAMES: usize = 4;
-
-/// Whose memory is asked about.
-#[derive(Clone)]
-pub struct Subject {
-    /// Name of the command.
-    pub command: &'static str,
-    /// Directory of the store.
-    pub directory: PathBuf,
-    /// The store that the command works on.
-    pub store: Store,
-    /// What the process's allocator counts.
-    pub allocator: fn() -> AllocatorStats,
-}
 
 /// A command that listens; it stops when it is dropped.
 #[derive(Debug)]
@@ -173,10 +160,6 @@ impl Connection<'_> {
 enum Waited {
     Full,
     Cut,
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
 fn answer(stream: UnixStream, subject: &Subject, ended: &AtomicBool) -> io::Result<()> {

@@ -4,6 +4,9 @@
 //! as many bytes behind it as it says, any number of times. A client that closes its sending side
 //! while a profile is made gets it as it is then. Both ends are of one version: the binary's.
 
+#[cfg(unix)]
+use std::io::{self, ErrorKind};
+
 use serde::{Deserialize, Serialize};
 
 /// Bytes of a request, at most.
@@ -89,4 +92,10 @@ pub enum Reason {
     Empty,
     /// It could not be made.
     Failed,
+}
+
+/// Has a read only waited in vain for this long, so that it can go on?
+#[cfg(unix)]
+pub fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
