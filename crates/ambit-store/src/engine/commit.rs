@@ -93,6 +93,9 @@ struct Admitted {
     cost: usize,
 }
 
+/// For each operation of a batch the segment row that it replaces; what the batch costs.
+type Price = (Vec<Option<SealedRow>>, usize);
+
 /// Batches that go into one frame.
 struct Group {
     admitted: Vec<Admitted>,
@@ -240,44 +243,34 @@ impl Engine {
                 ticket.batch.byte_len()
             )));
         }
-        let fits = self.fits_memtable(&ticket.batch)?;
-        let (kills, cost) = match fits.then(|| self.try_admit(&ticket.batch, &mut group.frame)) {
-            Some(Ok(admitted)) => admitted,
-            Some(Err(error)) if error.kind() != ErrorKind::OverBudget || !self.is_dirty() => {
-                return Err(error);
+        loop {
+            let is_first = group.admitted.is_empty();
+            match self.try_admit(&ticket.batch, &mut group.frame) {
+                Ok(Some((kills, cost))) => {
+                    group.admitted.push(Admitted { ticket: Arc::clone(ticket), kills, cost });
+                    return Ok(Admission::In);
+                }
+                Err(error) if error.kind() != ErrorKind::OverBudget || !self.is_dirty() => {
+                    return Err(error);
+                }
+                Ok(None) | Err(_) if !is_first => return Ok(Admission::Later),
+                // Once: after the seal the memtable is empty.
+                Ok(None) | Err(_) => self.seal_locked(writer)?,
             }
-            _ if !group.admitted.is_empty() => return Ok(Admission::Later),
-            _ => {
-                self.seal_locked(writer)?;
-                self.try_admit(&ticket.batch, &mut group.frame)?
-            }
-        };
-        group.admitted.push(Admitted { ticket: Arc::clone(ticket), kills, cost });
-        Ok(Admission::In)
-    }
-
-    /// Does the memtable stay below its size with this batch? An empty one takes any.
-    fn fits_memtable(&self, batch: &Batch) -> Result<bool, StoreError> {
-        let mut cost = self.published().memtable.charged();
-        if cost == 0 {
-            return Ok(true);
         }
-        each_op(batch.as_bytes(), &mut |op| {
-            cost += Memtable::cost(&op) as u64;
-            Ok(())
-        })?;
-        Ok(cost <= self.options.geometry.memtable as u64)
     }
 
     fn is_dirty(&self) -> bool {
         !self.published().memtable.tables().is_empty()
     }
 
+    /// Victims of a batch and its cost, both reserved; `None` where the memtable would pass its
+    /// size. An empty one takes any batch.
     fn try_admit(
         &self,
         batch: &Batch,
         frame: &mut Reservation,
-    ) -> Result<(Vec<Option<SealedRow>>, usize), StoreError> {
+    ) -> Result<Option<Price>, StoreError> {
         let published = self.published();
         let mut kills = Vec::with_capacity(batch.len());
         let mut cost = 0;
@@ -291,12 +284,17 @@ impl Engine {
             kills.push(sealed_row_of(&loaded, &published.memtable, table.id, op.key())?);
             Ok(())
         })?;
+        let is_empty = frame.bytes() == Bytes::ZERO && !self.is_dirty();
+        let charged = published.memtable.charged() + cost as u64;
+        if !is_empty && charged > self.options.geometry.memtable as u64 {
+            return Ok(None);
+        }
         published.memtable.reserve(cost)?;
         if let Err(refusal) = frame.grow(Bytes::of(batch.byte_len())) {
             published.memtable.unreserve(cost);
             return Err(refusal.into());
         }
-        Ok((kills, cost))
+        Ok(Some((kills, cost)))
     }
 
     /// Logs, syncs, applies and answers the admitted batches.

@@ -240,7 +240,7 @@ impl Ingest<'_> {
                         let chunks = prepared.chunks.len() as u64;
                         books.changed(&prepared.file.key, chunks, prepared.bytes)?;
                         if write.weight + prepared.weight > most {
-                            self.store.write(&std::mem::take(&mut write).batch)?;
+                            self.flush(&mut write)?;
                         }
                         if prepared.weight > most {
                             self.write_large(*prepared, most)?;
@@ -252,10 +252,19 @@ impl Ingest<'_> {
                     Outcome::Skipped(skip, stays) => books.skipped(skip, stays),
                     Outcome::Refused(path, refusal) => books.refused(path, &refusal),
                 }
+                progress.set(books.tally.files);
                 next = receiver.try_recv().ok();
             }
+            self.flush(&mut write)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the files that were put together, if there are any, and gives back what pays for them.
+    fn flush(&self, write: &mut Write<'_>) -> Result<(), Failure> {
+        let write = std::mem::take(write);
+        if !write.batch.is_empty() {
             self.store.write(&write.batch)?;
-            progress.set(books.tally.files);
         }
         Ok(())
     }
