@@ -20,11 +20,12 @@
 
 pub mod bandwidth;
 pub mod bounds;
+pub mod half;
 #[allow(unsafe_code)]
 mod kernel;
 pub mod lossless;
 mod metric;
 pub mod oracle;
 
-pub use kernel::{Cut, Kernels, kernels};
+pub use kernel::{CodeWidth, Cut, HalfRows, Kernels, MAX_WEIGHT, Weights, kernels};
 pub use metric::Metric;

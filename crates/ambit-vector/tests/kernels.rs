@@ -5,36 +5,9 @@
 
 use ambit_vector::{Cut, Kernels, Metric, bounds, kernels, oracle};
 use proptest::prelude::*;
+use support::Random;
 
-/// A small generator, so that a failure can be replayed from its seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// In [-1, 1).
-    fn unit(&mut self) -> f32 {
-        (self.next() >> 40) as f32 / (1u32 << 23) as f32 - 1.0
-    }
-
-    fn vector(&mut self, len: usize) -> Vec<f32> {
-        (0..len).map(|_| self.unit()).collect()
-    }
-
-    /// Any finite f32 with an exponent in a window of `spread` powers of two around `middle`.
-    fn scaled(&mut self, len: usize, middle: i32, spread: u64) -> Vec<f32> {
-        let vector = (0..len).map(|_| {
-            let power = middle + (self.next() % (2 * spread + 1)) as i32 - spread as i32;
-            (f64::from(self.unit()) * 2f64.powi(power)) as f32
-        });
-        vector.collect()
-    }
-}
+mod support;
 
 fn lengths() -> impl Iterator<Item = usize> {
     (1..=300).chain([383, 384, 511, 512, 513, 1000, 1536, 4095, 4096, 65_535, 65_536])

@@ -1,7 +1,8 @@
 //! What must an instruction set offer so that the loops can run on it?
 //!
 //! One register of `WIDTH` f32 lanes: load, add, subtract, multiply-add, sum. The sum of a
-//! register is a tree of adds of depth at most 4, which the error bounds count on.
+//! register is a tree of adds of depth at most 4, which the error bounds count on. Half floats
+//! ([`Element`]) become f32 as they are loaded, which is exact, so the bounds hold for them too.
 //! What the loops do with registers is not known here.
 
 /// One register of f32 lanes.
@@ -22,6 +23,18 @@ pub(super) trait Lanes: Copy {
 
     /// Lane i = `from[i]` for i < `len`, else 0; `len` readable floats, `len` < `WIDTH`.
     unsafe fn load_head(from: *const f32, len: usize) -> Self;
+
+    /// Lane i = the value of the binary16 bits `from[i]`, exactly; `WIDTH` readable numbers.
+    unsafe fn load_f16(from: *const u16) -> Self;
+
+    /// [`Lanes::load_f16`] of `len` < `WIDTH` readable numbers, other lanes 0.
+    unsafe fn load_f16_head(from: *const u16, len: usize) -> Self;
+
+    /// Lane i = the value of the bfloat16 bits `from[i]`, exactly; `WIDTH` readable numbers.
+    unsafe fn load_bf16(from: *const u16) -> Self;
+
+    /// [`Lanes::load_bf16`] of `len` < `WIDTH` readable numbers, other lanes 0.
+    unsafe fn load_bf16_head(from: *const u16, len: usize) -> Self;
 
     /// `self + other`, lane by lane.
     unsafe fn add(self, other: Self) -> Self;
@@ -45,20 +58,72 @@ pub(super) trait Lanes: Copy {
     /// Asks for the cache line at `at`, which may be any address; a hint without effect on
     /// values.
     #[inline(always)]
-    unsafe fn prefetch(at: *const f32) {
+    unsafe fn prefetch(at: *const u8) {
         let _ = at;
     }
 }
 
-/// Copies `len` floats behind zeros, for instruction sets without masked loads.
+/// A number of a row, which is scored as f32.
+pub(super) trait Element: Copy {
+    /// `L::WIDTH` elements as f32.
+    ///
+    /// # Safety
+    ///
+    /// The instruction set of `L` is present; `from` has `L::WIDTH` readable elements.
+    unsafe fn load<L: Lanes>(from: *const Self) -> L;
+
+    /// `len` elements as f32, other lanes 0.
+    ///
+    /// # Safety
+    ///
+    /// The instruction set of `L` is present; `from` has `len` < `L::WIDTH` readable elements.
+    unsafe fn load_head<L: Lanes>(from: *const Self, len: usize) -> L;
+}
+
+/// The bits of a binary16 number.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct F16(u16);
+
+/// The bits of a bfloat16 number.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct Bf16(u16);
+
+macro_rules! element {
+    ($type:ty, $bits:ty, $load:ident, $load_head:ident) => {
+        impl Element for $type {
+            #[inline(always)]
+            unsafe fn load<L: Lanes>(from: *const Self) -> L {
+                // SAFETY: as the caller vouches; the type is its bits, transparently.
+                unsafe { L::$load(from.cast::<$bits>()) }
+            }
+
+            #[inline(always)]
+            unsafe fn load_head<L: Lanes>(from: *const Self, len: usize) -> L {
+                // SAFETY: as the caller vouches; the type is its bits, transparently.
+                unsafe { L::$load_head(from.cast::<$bits>(), len) }
+            }
+        }
+    };
+}
+
+element!(f32, f32, load, load_head);
+element!(F16, u16, load_f16, load_f16_head);
+element!(Bf16, u16, load_bf16, load_bf16_head);
+
+/// Copies `len` numbers in front of zeros, for instruction sets without masked loads.
 ///
 /// # Safety
 ///
-/// `len` floats are readable at `from`, and `len` <= `N`.
+/// `len` numbers are readable at `from`, and `len` <= `N`.
 #[inline(always)]
-pub(super) unsafe fn padded<const N: usize>(from: *const f32, len: usize) -> [f32; N] {
-    let mut lanes = [0.0; N];
-    // SAFETY: the caller vouches for `len` floats at `from`, and `lanes` has N >= len places.
+pub(super) unsafe fn padded<T: Copy + Default, const N: usize>(
+    from: *const T,
+    len: usize,
+) -> [T; N] {
+    let mut lanes = [T::default(); N];
+    // SAFETY: the caller vouches for `len` numbers at `from`, and `lanes` has N >= len places.
     unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), len) };
     lanes
 }

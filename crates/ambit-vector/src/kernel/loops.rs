@@ -11,10 +11,10 @@
 //! `map` or `from_fn` around registers: a closure has not the instruction set of its caller, so
 //! the compiler would call each instruction as a function.
 
-use super::lanes::Lanes;
+use super::lanes::{Element, Lanes};
 
-/// How far ahead of use a stream asks for its lines, in floats.
-const AHEAD: usize = 512;
+/// How far ahead of use a stream asks for its lines, in bytes.
+const AHEAD: usize = 2048;
 
 /// Bytes of queries that stay in the first-level cache while a block of rows passes.
 const QUERY_GROUP_BYTES: usize = 24 << 10;
@@ -54,17 +54,18 @@ impl Term for SquaredDifference {
     }
 }
 
-/// `out[i]` = sum of terms of `query` and row i; `R` streams.
+/// `out[i]` = sum of terms of `query` and row i, whose elements become f32 as they are loaded;
+/// `R` streams.
 ///
 /// # Safety
 ///
 /// The instruction set of `L` is present; `query` has `dim` readable floats, `rows` has
-/// `n * dim`, `out` has `n` writable ones that overlap neither.
+/// `n * dim` elements, `out` has `n` writable ones that overlap neither.
 #[inline(always)]
-pub(super) unsafe fn score_rows<L: Lanes, T: Term, const R: usize>(
+pub(super) unsafe fn score_rows<L: Lanes, E: Element, T: Term, const R: usize>(
     query: *const f32,
     dim: usize,
-    rows: *const f32,
+    rows: *const E,
     out: *mut f32,
     n: usize,
 ) {
@@ -77,7 +78,7 @@ pub(super) unsafe fn score_rows<L: Lanes, T: Term, const R: usize>(
             for (r, start) in starts.iter_mut().enumerate() {
                 *start = rows.add((r * stretch + i) * dim);
             }
-            let sums = score_group::<L, T, R>(query, dim, starts);
+            let sums = score_group::<L, E, T, R>(query, dim, starts);
             for (r, sum) in sums.into_iter().enumerate() {
                 *out.add(r * stretch + i) = sum;
             }
@@ -86,8 +87,25 @@ pub(super) unsafe fn score_rows<L: Lanes, T: Term, const R: usize>(
     for i in stretch * R..n {
         // SAFETY: i < n: a row of `dim` readable floats, and a place of `out`.
         unsafe {
-            let [sum] = score_group::<L, T, 1>(query, dim, [rows.add(i * dim)]);
+            let [sum] = score_group::<L, E, T, 1>(query, dim, [rows.add(i * dim)]);
             *out.add(i) = sum;
+        }
+    }
+}
+
+/// Asks for the lines that two registers of elements are loaded from, [`AHEAD`] bytes later.
+///
+/// # Safety
+///
+/// The instruction set of `L` is present; `here` may be any address.
+#[inline(always)]
+unsafe fn ask_for<L: Lanes, E: Element>(here: *const E) {
+    let ahead = here.cast::<u8>().wrapping_add(AHEAD);
+    // SAFETY: prefetch takes any address.
+    unsafe {
+        L::prefetch(ahead);
+        if 2 * L::WIDTH * size_of::<E>() > 64 {
+            L::prefetch(ahead.wrapping_add(64));
         }
     }
 }
@@ -98,10 +116,10 @@ pub(super) unsafe fn score_rows<L: Lanes, T: Term, const R: usize>(
 ///
 /// The instruction set of `L` is present; `query` and each of `rows` have `dim` readable floats.
 #[inline(always)]
-unsafe fn score_group<L: Lanes, T: Term, const R: usize>(
+unsafe fn score_group<L: Lanes, E: Element, T: Term, const R: usize>(
     query: *const f32,
     dim: usize,
-    rows: [*const f32; R],
+    rows: [*const E; R],
 ) -> [f32; R] {
     // SAFETY: full loads read [at, at + WIDTH) with at + WIDTH <= dim, the head load reads
     // [at, dim) with dim - at < WIDTH; prefetch takes any address (`wrapping_add` forms it
@@ -114,28 +132,25 @@ unsafe fn score_group<L: Lanes, T: Term, const R: usize>(
             let q0 = L::load(query.add(at));
             let q1 = L::load(query.add(at + L::WIDTH));
             for r in 0..R {
-                L::prefetch(rows[r].wrapping_add(at + AHEAD));
-                if L::WIDTH == 16 {
-                    L::prefetch(rows[r].wrapping_add(at + AHEAD + 16));
-                }
-                even[r] = T::accumulate(even[r], q0, L::load(rows[r].add(at)));
-                odd[r] = T::accumulate(odd[r], q1, L::load(rows[r].add(at + L::WIDTH)));
+                ask_for::<L, E>(rows[r].wrapping_add(at));
+                even[r] = T::accumulate(even[r], q0, E::load(rows[r].add(at)));
+                odd[r] = T::accumulate(odd[r], q1, E::load(rows[r].add(at + L::WIDTH)));
             }
             at += 2 * L::WIDTH;
         }
         if at + L::WIDTH <= dim {
             let q0 = L::load(query.add(at));
             for r in 0..R {
-                L::prefetch(rows[r].wrapping_add(at + AHEAD));
-                even[r] = T::accumulate(even[r], q0, L::load(rows[r].add(at)));
+                L::prefetch(rows[r].wrapping_add(at).cast::<u8>().wrapping_add(AHEAD));
+                even[r] = T::accumulate(even[r], q0, E::load(rows[r].add(at)));
             }
             at += L::WIDTH;
         }
         if at < dim {
             let q0 = L::load_head(query.add(at), dim - at);
             for r in 0..R {
-                L::prefetch(rows[r].wrapping_add(at + AHEAD));
-                odd[r] = T::accumulate(odd[r], q0, L::load_head(rows[r].add(at), dim - at));
+                L::prefetch(rows[r].wrapping_add(at).cast::<u8>().wrapping_add(AHEAD));
+                odd[r] = T::accumulate(odd[r], q0, E::load_head(rows[r].add(at), dim - at));
             }
         }
         for r in 0..R {
@@ -152,11 +167,11 @@ unsafe fn score_group<L: Lanes, T: Term, const R: usize>(
 /// The instruction set of `L` is present; `queries` has `m * dim` readable floats, `rows` has
 /// `n * dim`, `out` has `m * n` writable ones that overlap neither.
 #[inline(always)]
-pub(super) unsafe fn score_block<L: Lanes, T: Term, const Q: usize, const R: usize>(
+pub(super) unsafe fn score_block<L: Lanes, E: Element, T: Term, const Q: usize, const R: usize>(
     queries: *const f32,
     m: usize,
     dim: usize,
-    rows: *const f32,
+    rows: *const E,
     n: usize,
     out: *mut f32,
 ) {
@@ -170,10 +185,10 @@ pub(super) unsafe fn score_block<L: Lanes, T: Term, const Q: usize, const R: usi
             // n, and the places of `out` that the strip writes are theirs.
             unsafe {
                 if row + R <= n {
-                    score_strip::<L, T, Q, R>(queries, first, end, dim, rows, row, n, out);
+                    score_strip::<L, E, T, Q, R>(queries, first, end, dim, rows, row, n, out);
                     row += R;
                 } else {
-                    score_strip::<L, T, Q, 1>(queries, first, end, dim, rows, row, n, out);
+                    score_strip::<L, E, T, Q, 1>(queries, first, end, dim, rows, row, n, out);
                     row += 1;
                 }
             }
@@ -189,12 +204,12 @@ pub(super) unsafe fn score_block<L: Lanes, T: Term, const Q: usize, const R: usi
 /// As [`score_block`], with `end` <= m and `row + R` <= n.
 #[expect(clippy::too_many_arguments, reason = "raw parts of three matrices, inlined away")]
 #[inline(always)]
-unsafe fn score_strip<L: Lanes, T: Term, const Q: usize, const R: usize>(
+unsafe fn score_strip<L: Lanes, E: Element, T: Term, const Q: usize, const R: usize>(
     queries: *const f32,
     first: usize,
     end: usize,
     dim: usize,
-    rows: *const f32,
+    rows: *const E,
     row: usize,
     n: usize,
     out: *mut f32,
@@ -204,7 +219,7 @@ unsafe fn score_strip<L: Lanes, T: Term, const Q: usize, const R: usize>(
     unsafe {
         let rows = rows.add(row * dim);
         while query + Q <= end {
-            let tile = score_tile::<L, T, Q, R>(queries.add(query * dim), dim, rows);
+            let tile = score_tile::<L, E, T, Q, R>(queries.add(query * dim), dim, rows);
             for (q, sums) in tile.into_iter().enumerate() {
                 for (r, sum) in sums.into_iter().enumerate() {
                     *out.add((query + q) * n + row + r) = sum;
@@ -213,7 +228,7 @@ unsafe fn score_strip<L: Lanes, T: Term, const Q: usize, const R: usize>(
             query += Q;
         }
         while query < end {
-            let [sums] = score_tile::<L, T, 1, R>(queries.add(query * dim), dim, rows);
+            let [sums] = score_tile::<L, E, T, 1, R>(queries.add(query * dim), dim, rows);
             for (r, sum) in sums.into_iter().enumerate() {
                 *out.add(query * n + row + r) = sum;
             }
@@ -229,10 +244,10 @@ unsafe fn score_strip<L: Lanes, T: Term, const Q: usize, const R: usize>(
 /// The instruction set of `L` is present; `queries` has `Q * dim` readable floats, `rows` has
 /// `R * dim`.
 #[inline(always)]
-unsafe fn score_tile<L: Lanes, T: Term, const Q: usize, const R: usize>(
+unsafe fn score_tile<L: Lanes, E: Element, T: Term, const Q: usize, const R: usize>(
     queries: *const f32,
     dim: usize,
-    rows: *const f32,
+    rows: *const E,
 ) -> [[f32; R]; Q] {
     // SAFETY: query q and row r start at q * dim and r * dim; full loads read [at, at + WIDTH)
     // with at + WIDTH <= dim of them, head loads [at, dim) with dim - at < WIDTH.
@@ -242,7 +257,7 @@ unsafe fn score_tile<L: Lanes, T: Term, const Q: usize, const R: usize>(
         while at + L::WIDTH <= dim {
             let mut loaded = [L::zero(); R];
             for (r, row) in loaded.iter_mut().enumerate() {
-                *row = L::load(rows.add(r * dim + at));
+                *row = E::load(rows.add(r * dim + at));
             }
             for (q, sums) in tile.iter_mut().enumerate() {
                 let query = L::load(queries.add(q * dim + at));
@@ -256,7 +271,7 @@ unsafe fn score_tile<L: Lanes, T: Term, const Q: usize, const R: usize>(
             let rest = dim - at;
             let mut loaded = [L::zero(); R];
             for (r, row) in loaded.iter_mut().enumerate() {
-                *row = L::load_head(rows.add(r * dim + at), rest);
+                *row = E::load_head(rows.add(r * dim + at), rest);
             }
             for (q, sums) in tile.iter_mut().enumerate() {
                 let query = L::load_head(queries.add(q * dim + at), rest);
@@ -315,10 +330,7 @@ pub(super) unsafe fn read<L: Lanes, const R: usize>(from: *const f32, len: usize
         while at < stretch {
             for r in 0..R {
                 let here = from.add(r * stretch + at);
-                L::prefetch(here.wrapping_add(AHEAD));
-                if L::WIDTH == 16 {
-                    L::prefetch(here.wrapping_add(AHEAD + 16));
-                }
+                ask_for::<L, f32>(here);
                 even[r] = even[r].add(L::load(here));
                 odd[r] = odd[r].add(L::load(here.add(L::WIDTH)));
             }

@@ -9,10 +9,9 @@
 use std::sync::OnceLock;
 
 use super::checked::Cut;
+use super::integers::Integers;
+use super::lanes::{Bf16, Element, F16};
 
-type Pair = unsafe fn(*const f32, *const f32, usize) -> f32;
-type Scan = unsafe fn(*const f32, usize, *const f32, *mut f32, usize);
-type Block = unsafe fn(*const f32, usize, usize, *const f32, usize, *mut f32);
 type Checked = unsafe fn(&[f32], &[f32]) -> f64;
 type Filter = unsafe fn(&[f32], &[f32], Cut, usize) -> usize;
 type Read = unsafe fn(*const f32, usize) -> f32;
@@ -21,68 +20,53 @@ type Read = unsafe fn(*const f32, usize) -> f32;
 pub(super) struct Functions {
     pub(super) name: &'static str,
     pub(super) detected: fn() -> bool,
-    pub(super) dot: Pair,
-    pub(super) l2sq: Pair,
-    pub(super) dot_rows: Scan,
-    pub(super) l2sq_rows: Scan,
-    pub(super) dot_block: Block,
-    pub(super) l2sq_block: Block,
+    pub(super) f32: Scores<f32>,
+    pub(super) f16: Scores<F16>,
+    pub(super) bf16: Scores<Bf16>,
     pub(super) dot_f64: Checked,
     pub(super) l2sq_f64: Checked,
     pub(super) next_reaching: Filter,
     pub(super) read: [(usize, Read); 4],
 }
 
+/// How rows of `E` are scored.
+pub(super) struct Scores<E> {
+    pub(super) dot: Measure<E>,
+    pub(super) l2sq: Measure<E>,
+}
+
+/// One measure: a query with rows, and a block of queries with rows.
+pub(super) struct Measure<E> {
+    pub(super) rows: unsafe fn(*const f32, usize, *const E, *mut f32, usize),
+    pub(super) block: unsafe fn(*const f32, usize, usize, *const E, usize, *mut f32),
+}
+
 /// Instantiates the loops for one register type: a table `$table` of [`Functions`].
 macro_rules! kernels_of {
     ($table:ident, $name:literal, $lanes:ty, streams: $streams:literal,
      tile: $queries:literal x $rows:literal $(, $feature:tt)?) => {
-        pub(super) static $table: super::table::Functions = {
-            use super::checked::{self, Cut};
-            use super::loops::{Product, SquaredDifference, read, score_block, score_rows};
+        pub(in super::super) static $table: super::super::table::Functions = {
+            use super::super::checked::{self, Cut};
+            use super::super::lanes::Element;
+            use super::super::loops::{Product, SquaredDifference, Term, read, score_block, score_rows};
+            use super::super::table::{Functions, Measure, Scores, detected};
 
             // SAFETY, of every block below: the callers vouch for the instruction set (the
             // table is given out only where it was detected) and for the memory, in the terms
             // of the loop that is called.
             $(#[target_feature(enable = $feature)])?
-            unsafe fn dot(a: *const f32, b: *const f32, dim: usize) -> f32 {
-                let mut out = 0.0;
-                // SAFETY: as above; `out` is one writable float.
-                unsafe { score_rows::<$lanes, Product, 1>(a, dim, b, &raw mut out, 1) };
-                out
-            }
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn l2sq(a: *const f32, b: *const f32, dim: usize) -> f32 {
-                let mut out = 0.0;
-                // SAFETY: as above; `out` is one writable float.
-                unsafe { score_rows::<$lanes, SquaredDifference, 1>(a, dim, b, &raw mut out, 1) };
-                out
-            }
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn dot_rows(q: *const f32, dim: usize, rows: *const f32, out: *mut f32, n: usize) {
-                // SAFETY: as above.
-                unsafe { score_rows::<$lanes, Product, $streams>(q, dim, rows, out, n) }
-            }
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn l2sq_rows(q: *const f32, dim: usize, rows: *const f32, out: *mut f32, n: usize) {
-                // SAFETY: as above.
-                unsafe { score_rows::<$lanes, SquaredDifference, $streams>(q, dim, rows, out, n) }
-            }
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn dot_block(
-                q: *const f32, m: usize, dim: usize, rows: *const f32, n: usize, out: *mut f32,
+            unsafe fn rows<E: Element, T: Term>(
+                q: *const f32, dim: usize, rows: *const E, out: *mut f32, n: usize,
             ) {
                 // SAFETY: as above.
-                unsafe { score_block::<$lanes, Product, $queries, $rows>(q, m, dim, rows, n, out) }
+                unsafe { score_rows::<$lanes, E, T, $streams>(q, dim, rows, out, n) }
             }
             $(#[target_feature(enable = $feature)])?
-            unsafe fn l2sq_block(
-                q: *const f32, m: usize, dim: usize, rows: *const f32, n: usize, out: *mut f32,
+            unsafe fn block<E: Element, T: Term>(
+                q: *const f32, m: usize, dim: usize, rows: *const E, n: usize, out: *mut f32,
             ) {
                 // SAFETY: as above.
-                unsafe {
-                    score_block::<$lanes, SquaredDifference, $queries, $rows>(q, m, dim, rows, n, out)
-                }
+                unsafe { score_block::<$lanes, E, T, $queries, $rows>(q, m, dim, rows, n, out) }
             }
             $(#[target_feature(enable = $feature)])?
             unsafe fn dot_f64(a: &[f32], b: &[f32]) -> f64 {
@@ -97,39 +81,30 @@ macro_rules! kernels_of {
                 checked::next_reaching(s, norms, cut, from)
             }
             $(#[target_feature(enable = $feature)])?
-            unsafe fn read_one(from: *const f32, len: usize) -> f32 {
+            unsafe fn read_in<const R: usize>(from: *const f32, len: usize) -> f32 {
                 // SAFETY: as above.
-                unsafe { read::<$lanes, 1>(from, len) }
+                unsafe { read::<$lanes, R>(from, len) }
             }
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn read_two(from: *const f32, len: usize) -> f32 {
-                // SAFETY: as above.
-                unsafe { read::<$lanes, 2>(from, len) }
-            }
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn read_four(from: *const f32, len: usize) -> f32 {
-                // SAFETY: as above.
-                unsafe { read::<$lanes, 4>(from, len) }
-            }
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn read_eight(from: *const f32, len: usize) -> f32 {
-                // SAFETY: as above.
-                unsafe { read::<$lanes, 8>(from, len) }
+            const fn scores<E: Element>() -> Scores<E> {
+                Scores {
+                    dot: Measure { rows: rows::<E, Product>, block: block::<E, Product> },
+                    l2sq: Measure {
+                        rows: rows::<E, SquaredDifference>,
+                        block: block::<E, SquaredDifference>,
+                    },
+                }
             }
 
-            super::table::Functions {
+            Functions {
                 name: $name,
-                detected: || super::table::detected!($($feature)?),
-                dot,
-                l2sq,
-                dot_rows,
-                l2sq_rows,
-                dot_block,
-                l2sq_block,
+                detected: || detected!($($feature)?),
+                f32: scores(),
+                f16: scores(),
+                bf16: scores(),
                 dot_f64,
                 l2sq_f64,
                 next_reaching,
-                read: [(1, read_one), (2, read_two), (4, read_four), (8, read_eight)],
+                read: [(1, read_in::<1>), (2, read_in::<2>), (4, read_in::<4>), (8, read_in::<8>)],
             }
         };
     };
@@ -143,8 +118,16 @@ macro_rules! detected {
     ("avx512f") => {
         std::arch::is_x86_feature_detected!("avx512f")
     };
-    ("avx2,fma") => {
-        std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+    ("avx2,fma,f16c") => {
+        std::arch::is_x86_feature_detected!("avx2")
+            && std::arch::is_x86_feature_detected!("fma")
+            && std::arch::is_x86_feature_detected!("f16c")
+    };
+    ("avx512f,avx512bw,avx512vnni,avx512vpopcntdq") => {
+        std::arch::is_x86_feature_detected!("avx512f")
+            && std::arch::is_x86_feature_detected!("avx512bw")
+            && std::arch::is_x86_feature_detected!("avx512vnni")
+            && std::arch::is_x86_feature_detected!("avx512vpopcntdq")
     };
     ("neon") => {
         std::arch::is_aarch64_feature_detected!("neon")
@@ -153,18 +136,32 @@ macro_rules! detected {
 
 pub(super) use {detected, kernels_of};
 
-/// All tables that were compiled, fastest first.
-fn compiled() -> impl Iterator<Item = &'static Functions> {
+/// All tables that were compiled, fastest first: those of floats, each with that of bytes that
+/// belongs to it.
+fn compiled() -> impl Iterator<Item = (&'static Functions, &'static Integers)> {
     [
         #[cfg(target_arch = "x86_64")]
-        &super::avx512::AVX512,
+        (&super::avx512::AVX512, &super::avx512::AVX512_BYTES),
         #[cfg(target_arch = "x86_64")]
-        &super::avx2::AVX2,
+        (&super::avx2::AVX2, &super::avx2::AVX2_BYTES),
         #[cfg(target_arch = "aarch64")]
-        &super::neon::NEON,
-        &super::portable::PORTABLE,
+        (&super::neon::NEON, &super::neon::NEON_BYTES),
+        (&super::portable::PORTABLE, &super::portable::PORTABLE_BYTES),
     ]
     .into_iter()
+}
+
+/// The kernels of this processor, fastest first. Where the table of bytes needs more than the
+/// table of floats has (AVX-512 without VNNI), the next one steps in.
+fn detected_kernels() -> impl Iterator<Item = Kernels> {
+    compiled().enumerate().filter(|(_, (functions, _))| (functions.detected)()).map(
+        |(rank, (functions, _))| {
+            let mut slower = compiled().skip(rank).map(|(_, integers)| integers);
+            let integers = slower.find(|integers| (integers.detected)());
+            let integers = integers.unwrap_or(&super::portable::PORTABLE_BYTES);
+            Kernels { functions, integers }
+        },
+    )
 }
 
 /// The best kernels of this processor, chosen at the first call.
@@ -173,8 +170,11 @@ fn compiled() -> impl Iterator<Item = &'static Functions> {
 pub fn kernels() -> Kernels {
     static CHOSEN: OnceLock<Kernels> = OnceLock::new();
     *CHOSEN.get_or_init(|| {
-        let best = compiled().find(|functions| (functions.detected)());
-        Kernels { functions: best.unwrap_or(&super::portable::PORTABLE) }
+        let portable = Kernels {
+            functions: &super::portable::PORTABLE,
+            integers: &super::portable::PORTABLE_BYTES,
+        };
+        detected_kernels().next().unwrap_or(portable)
     })
 }
 
@@ -187,6 +187,7 @@ pub fn kernels() -> Kernels {
 #[derive(Clone, Copy)]
 pub struct Kernels {
     functions: &'static Functions,
+    integers: &'static Integers,
 }
 
 impl std::fmt::Debug for Kernels {
@@ -198,10 +199,15 @@ impl std::fmt::Debug for Kernels {
 impl Kernels {
     /// Every table that this processor can run, fastest first; the last one is `portable`.
     pub fn available() -> Vec<Kernels> {
-        compiled()
-            .filter(|functions| (functions.detected)())
-            .map(|functions| Kernels { functions })
-            .collect()
+        detected_kernels().collect()
+    }
+
+    pub(super) fn functions(&self) -> &'static Functions {
+        self.functions
+    }
+
+    pub(super) fn integers(&self) -> &'static Integers {
+        self.integers
     }
 
     /// The instruction set: `avx512`, `avx2`, `neon` or `portable`.
@@ -215,9 +221,7 @@ impl Kernels {
     ///
     /// If the lengths differ.
     pub fn dot(&self, a: &[f32], b: &[f32]) -> f32 {
-        assert_eq!(a.len(), b.len(), "vectors of different lengths");
-        // SAFETY: the instruction set was detected; both have `a.len()` floats.
-        unsafe { (self.functions.dot)(a.as_ptr(), b.as_ptr(), a.len()) }
+        pair_of(&self.functions.f32.dot, a, b)
     }
 
     /// The squared euclidean distance of two vectors of one length.
@@ -226,9 +230,7 @@ impl Kernels {
     ///
     /// If the lengths differ.
     pub fn l2sq(&self, a: &[f32], b: &[f32]) -> f32 {
-        assert_eq!(a.len(), b.len(), "vectors of different lengths");
-        // SAFETY: the instruction set was detected; both have `a.len()` floats.
-        unsafe { (self.functions.l2sq)(a.as_ptr(), b.as_ptr(), a.len()) }
+        pair_of(&self.functions.f32.l2sq, a, b)
     }
 
     /// The squared euclidean norm of a vector.
@@ -244,11 +246,7 @@ impl Kernels {
     ///
     /// If `rows` is not `out.len()` times as long as `query`.
     pub fn dot_rows(&self, query: &[f32], rows: &[f32], out: &mut [f32]) {
-        check_block(1, query.len(), rows, out.len(), out.len());
-        let (q, dim, n) = (query.as_ptr(), query.len(), out.len());
-        // SAFETY: the instruction set was detected; the lengths were checked, and `out` is
-        // borrowed mutably, so it overlaps neither input.
-        unsafe { (self.functions.dot_rows)(q, dim, rows.as_ptr(), out.as_mut_ptr(), n) }
+        rows_of(&self.functions.f32.dot, query, rows, out);
     }
 
     /// `out[i]` = squared euclidean distance of `query` and row i of `rows`, n = `out.len()`.
@@ -259,11 +257,7 @@ impl Kernels {
     ///
     /// If `rows` is not `out.len()` times as long as `query`.
     pub fn l2sq_rows(&self, query: &[f32], rows: &[f32], out: &mut [f32]) {
-        check_block(1, query.len(), rows, out.len(), out.len());
-        let (q, dim, n) = (query.as_ptr(), query.len(), out.len());
-        // SAFETY: the instruction set was detected; the lengths were checked, and `out` is
-        // borrowed mutably, so it overlaps neither input.
-        unsafe { (self.functions.l2sq_rows)(q, dim, rows.as_ptr(), out.as_mut_ptr(), n) }
+        rows_of(&self.functions.f32.l2sq, query, rows, out);
     }
 
     /// `out[j * n + i]` = inner product of query j and row i.
@@ -275,12 +269,7 @@ impl Kernels {
     ///
     /// If `dim` is 0, `queries` or `rows` is not a multiple of it, or `out` is not m x n.
     pub fn dot_block(&self, dim: usize, queries: &[f32], rows: &[f32], out: &mut [f32]) {
-        let (m, n) = (count(queries, dim), count(rows, dim));
-        check_block(m, dim, rows, n, out.len());
-        let (q, x) = (queries.as_ptr(), rows.as_ptr());
-        // SAFETY: the instruction set was detected; the lengths were checked, and `out` is
-        // borrowed mutably, so it overlaps neither input.
-        unsafe { (self.functions.dot_block)(q, m, dim, x, n, out.as_mut_ptr()) }
+        block_of(&self.functions.f32.dot, dim, queries, rows, out);
     }
 
     /// `out[j * n + i]` = squared euclidean distance of query j and row i.
@@ -291,12 +280,7 @@ impl Kernels {
     ///
     /// If `dim` is 0, `queries` or `rows` is not a multiple of it, or `out` is not m x n.
     pub fn l2sq_block(&self, dim: usize, queries: &[f32], rows: &[f32], out: &mut [f32]) {
-        let (m, n) = (count(queries, dim), count(rows, dim));
-        check_block(m, dim, rows, n, out.len());
-        let (q, x) = (queries.as_ptr(), rows.as_ptr());
-        // SAFETY: the instruction set was detected; the lengths were checked, and `out` is
-        // borrowed mutably, so it overlaps neither input.
-        unsafe { (self.functions.l2sq_block)(q, m, dim, x, n, out.as_mut_ptr()) }
+        block_of(&self.functions.f32.l2sq, dim, queries, rows, out);
     }
 
     /// The inner product in f64, added up in one order on every processor: the same bits from
@@ -367,14 +351,55 @@ impl Kernels {
     }
 }
 
-/// Rows of `dim` floats in `rows`.
-fn count(rows: &[f32], dim: usize) -> usize {
-    assert!(dim > 0, "rows of dimension 0");
-    assert_eq!(rows.len() % dim, 0, "not a whole number of rows of dimension {dim}");
-    rows.len() / dim
+/// The score of two vectors.
+///
+/// `measure` is of a table that was detected, as all that [`Kernels`] holds are.
+pub(super) fn pair_of<E: Element>(measure: &Measure<E>, a: &[f32], b: &[E]) -> f32 {
+    assert_eq!(a.len(), b.len(), "vectors of different lengths");
+    let mut out = 0.0;
+    // SAFETY: the instruction set was detected; both have `a.len()` elements, `out` is one.
+    unsafe { (measure.rows)(a.as_ptr(), a.len(), b.as_ptr(), &raw mut out, 1) };
+    out
 }
 
-fn check_block(m: usize, dim: usize, rows: &[f32], n: usize, out: usize) {
-    assert_eq!(n.checked_mul(dim), Some(rows.len()), "rows are not {n} x {dim}");
+/// The scores of a query with n = `out.len()` rows; `measure` as in [`pair_of`].
+pub(super) fn rows_of<E: Element>(
+    measure: &Measure<E>,
+    query: &[f32],
+    rows: &[E],
+    out: &mut [f32],
+) {
+    check_block(1, query.len(), rows.len(), out.len(), out.len());
+    let (q, dim, n) = (query.as_ptr(), query.len(), out.len());
+    // SAFETY: the instruction set was detected; the lengths were checked, and `out` is
+    // borrowed mutably, so it overlaps neither input.
+    unsafe { (measure.rows)(q, dim, rows.as_ptr(), out.as_mut_ptr(), n) }
+}
+
+/// The scores of m queries with n rows; `measure` as in [`pair_of`].
+pub(super) fn block_of<E: Element>(
+    measure: &Measure<E>,
+    dim: usize,
+    queries: &[f32],
+    rows: &[E],
+    out: &mut [f32],
+) {
+    let (m, n) = (count(queries.len(), dim), count(rows.len(), dim));
+    check_block(m, dim, rows.len(), n, out.len());
+    let (q, x) = (queries.as_ptr(), rows.as_ptr());
+    // SAFETY: the instruction set was detected; the lengths were checked, and `out` is
+    // borrowed mutably, so it overlaps neither input.
+    unsafe { (measure.block)(q, m, dim, x, n, out.as_mut_ptr()) }
+}
+
+/// Rows of `dim` elements in `len` elements.
+pub(super) fn count(len: usize, dim: usize) -> usize {
+    assert!(dim > 0, "rows of dimension 0");
+    assert_eq!(len % dim, 0, "not a whole number of rows of dimension {dim}");
+    len / dim
+}
+
+pub(super) fn check_block(m: usize, dim: usize, rows: usize, n: usize, out: usize) {
+    assert_eq!(n.checked_mul(dim), Some(rows), "rows are not {n} x {dim}");
     assert_eq!(m.checked_mul(n), Some(out), "scores are not {m} x {n}");
 }

@@ -1,7 +1,8 @@
 //! Kernels for every processor: eight lanes in plain Rust, which compilers turn into whatever
 //! the baseline of the target has. Products and sums are rounded separately.
 
-use super::lanes::{Lanes, padded};
+use super::super::lanes::{Lanes, padded};
+use crate::half::Half;
 
 #[derive(Clone, Copy)]
 pub(super) struct Eight([f32; 8]);
@@ -34,6 +35,30 @@ impl Lanes for Eight {
     }
 
     #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> Self {
+        // SAFETY: the caller vouches for 8 readable numbers; the read needs no alignment.
+        Self(unsafe { from.cast::<[u16; 8]>().read_unaligned() }.map(|bits| Half::F16.value(bits)))
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16_head(from: *const u16, len: usize) -> Self {
+        // SAFETY: the caller vouches for `len` < 8 readable numbers.
+        Self(unsafe { padded::<u16, 8>(from, len) }.map(|bits| Half::F16.value(bits)))
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Self {
+        // SAFETY: the caller vouches for 8 readable numbers; the read needs no alignment.
+        Self(unsafe { from.cast::<[u16; 8]>().read_unaligned() }.map(|bits| Half::Bf16.value(bits)))
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16_head(from: *const u16, len: usize) -> Self {
+        // SAFETY: the caller vouches for `len` < 8 readable numbers.
+        Self(unsafe { padded::<u16, 8>(from, len) }.map(|bits| Half::Bf16.value(bits)))
+    }
+
+    #[inline(always)]
     unsafe fn add(self, other: Self) -> Self {
         self.zip(other, |a, b| a + b)
     }
@@ -55,4 +80,4 @@ impl Lanes for Eight {
     }
 }
 
-super::table::kernels_of!(PORTABLE, "portable", Eight, streams: 2, tile: 2 x 2);
+super::super::table::kernels_of!(PORTABLE, "portable", Eight, streams: 2, tile: 2 x 2);

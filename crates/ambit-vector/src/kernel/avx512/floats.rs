@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes::Lanes;
+use super::super::lanes::{Lanes, padded};
 
 #[derive(Clone, Copy)]
 pub(super) struct Sixteen(__m512);
@@ -28,6 +28,35 @@ impl Lanes for Sixteen {
         // SAFETY: the caller vouches for AVX-512F and `len` < 16 readable floats; lanes outside
         // the mask are neither read nor faulted on.
         Self(unsafe { _mm512_maskz_loadu_ps(mask, from) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> Self {
+        // SAFETY: the caller vouches for AVX-512F and 16 readable numbers, 32 bytes.
+        Self(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16_head(from: *const u16, len: usize) -> Self {
+        // SAFETY: the caller vouches for AVX-512F and `len` < 16 readable numbers; the second
+        // load reads the 16 numbers of the copy.
+        unsafe { Self::load_f16(padded::<u16, 16>(from, len).as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Self {
+        // SAFETY: the caller vouches for AVX-512F and 16 readable numbers, 32 bytes.
+        unsafe {
+            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            Self(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16_head(from: *const u16, len: usize) -> Self {
+        // SAFETY: the caller vouches for AVX-512F and `len` < 16 readable numbers; the second
+        // load reads the 16 numbers of the copy.
+        unsafe { Self::load_bf16(padded::<u16, 16>(from, len).as_ptr()) }
     }
 
     #[inline(always)]
@@ -86,10 +115,10 @@ impl Lanes for Sixteen {
     }
 
     #[inline(always)]
-    unsafe fn prefetch(at: *const f32) {
+    unsafe fn prefetch(at: *const u8) {
         // SAFETY: a hint; it never faults, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 }
 
-super::table::kernels_of!(AVX512, "avx512", Sixteen, streams: 4, tile: 4 x 4, "avx512f");
+super::super::table::kernels_of!(AVX512, "avx512", Sixteen, streams: 4, tile: 4 x 4, "avx512f");

@@ -1,8 +1,8 @@
-//! Kernels for x86-64 with AVX2 and FMA: eight lanes, fused multiply-add.
+//! Kernels for x86-64 with AVX2, FMA and F16C: eight lanes, fused multiply-add.
 
 use std::arch::x86_64::*;
 
-use super::lanes::{Lanes, padded};
+use super::super::lanes::{Lanes, padded};
 
 #[derive(Clone, Copy)]
 pub(super) struct Eight(__m256);
@@ -26,7 +26,36 @@ impl Lanes for Eight {
     unsafe fn load_head(from: *const f32, len: usize) -> Self {
         // SAFETY: the caller vouches for AVX and `len` < 8 readable floats; the second load
         // reads the 8 floats of the copy.
-        Self(unsafe { _mm256_loadu_ps(padded::<8>(from, len).as_ptr()) })
+        Self(unsafe { _mm256_loadu_ps(padded::<f32, 8>(from, len).as_ptr()) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(from: *const u16) -> Self {
+        // SAFETY: the caller vouches for F16C and 8 readable numbers, 16 bytes.
+        Self(unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) })
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16_head(from: *const u16, len: usize) -> Self {
+        // SAFETY: the caller vouches for F16C and `len` < 8 readable numbers; the second load
+        // reads the 8 numbers of the copy.
+        unsafe { Self::load_f16(padded::<u16, 8>(from, len).as_ptr()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Self {
+        // SAFETY: the caller vouches for AVX2 and 8 readable numbers, 16 bytes.
+        unsafe {
+            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            Self(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16_head(from: *const u16, len: usize) -> Self {
+        // SAFETY: the caller vouches for AVX2 and `len` < 8 readable numbers; the second load
+        // reads the 8 numbers of the copy.
+        unsafe { Self::load_bf16(padded::<u16, 8>(from, len).as_ptr()) }
     }
 
     #[inline(always)]
@@ -73,10 +102,10 @@ impl Lanes for Eight {
     }
 
     #[inline(always)]
-    unsafe fn prefetch(at: *const f32) {
+    unsafe fn prefetch(at: *const u8) {
         // SAFETY: a hint; it never faults, whatever the address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 }
 
-super::table::kernels_of!(AVX2, "avx2", Eight, streams: 4, tile: 2 x 4, "avx2,fma");
+super::super::table::kernels_of!(AVX2, "avx2", Eight, streams: 4, tile: 2 x 4, "avx2,fma,f16c");
