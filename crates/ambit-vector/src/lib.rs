@@ -20,12 +20,15 @@
 
 pub mod bandwidth;
 pub mod bounds;
+mod draws;
 pub mod half;
 #[allow(unsafe_code)]
 mod kernel;
 pub mod lossless;
 mod metric;
 pub mod oracle;
+pub mod rotation;
+mod wide;
 
 pub use kernel::{CodeWidth, Cut, HalfRows, Kernels, MAX_WEIGHT, Weights, kernels};
 pub use metric::Metric;
