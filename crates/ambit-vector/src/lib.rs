@@ -27,6 +27,7 @@ mod kernel;
 pub mod lossless;
 mod metric;
 pub mod oracle;
+pub mod planes;
 pub mod rotation;
 mod wide;
 

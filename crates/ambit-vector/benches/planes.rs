@@ -1,0 +1,141 @@
+//! What do code planes cost and save? Training, coding, one pass over the coarse plane, and how
+//! many rows each plane leaves when the k-th best score is known, on sentence embeddings where
+//! `shared/data` lies beside the workspace, else on deviates of falling variance.
+//!
+//! `cargo bench -p ambit-vector --bench planes`
+
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints and stops")]
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use ambit_vector::planes::{BLOCK_ROWS, Coarse, Encoder, Fine, Model, Query, Scanned, units};
+use ambit_vector::{Metric, kernels};
+
+const K: usize = 10;
+const QUERIES: usize = 64;
+const ROUNDS: usize = 7;
+const CHUNK: usize = 4096;
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(name)
+}
+
+/// A float32 .npy file of version 1: the numbers, and how many make a row.
+fn read(path: &Path) -> Option<(Vec<f32>, usize)> {
+    let bytes = std::fs::read(path).ok()?;
+    let start = 10 + usize::from(u16::from_le_bytes([*bytes.get(8)?, *bytes.get(9)?]));
+    let header = String::from_utf8_lossy(bytes.get(..start)?).into_owned();
+    let shape = header.split_once("'shape': (")?.1.split_once(')')?.0.to_owned();
+    let dim = shape.split(',').filter_map(|part| part.trim().parse().ok()).next_back()?;
+    let numbers = bytes.get(start..)?.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
+    Some((numbers.collect(), dim))
+}
+
+fn stand_in(rows: usize, dim: usize) -> Vec<f32> {
+    let mut state = 1u64;
+    let mut next = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 24) as f32
+    };
+    let mut normal = || (0..12).map(|_| next()).sum::<f32>() - 6.0;
+    (0..rows * dim).map(|i| normal() * 0.985f32.powi((i % dim) as i32)).collect()
+}
+
+fn main() {
+    let (rows, dim) = read(&data("minilm/glosses_50k_384_f32.npy"))
+        .unwrap_or_else(|| (stand_in(20_000, 384), 384));
+    let queries = read(&data("minilm/queries_1k_384_f32.npy"))
+        .map_or_else(|| stand_in(QUERIES, dim), |(queries, _)| queries);
+    let queries: Vec<&[f32]> = queries.chunks_exact(dim).take(QUERIES).collect();
+    let n = rows.len() / dim;
+    let sample: Vec<f32> =
+        rows.chunks_exact(dim).step_by(n / 4096 + 1).flatten().copied().collect();
+    let start = Instant::now();
+    let model = Model::train(&sample, dim, Metric::Cosine, 1).unwrap();
+    println!(
+        "train {} rows: {:.2} s, {:?}",
+        sample.len() / dim,
+        start.elapsed().as_secs_f64(),
+        model.layout()
+    );
+    let layout = *model.layout();
+    let mut coarse = vec![0; n.div_ceil(BLOCK_ROWS) * layout.coarse_block_len()];
+    let mut fine = vec![0; n * layout.fine_len()];
+    let mut encoder = Encoder::new(&model);
+    let start = Instant::now();
+    let blocks = coarse.chunks_exact_mut(layout.coarse_block_len());
+    for ((block, coarse), fine) in rows
+        .chunks(BLOCK_ROWS * dim)
+        .zip(blocks)
+        .zip(fine.chunks_mut(BLOCK_ROWS * layout.fine_len()))
+    {
+        encoder.encode(block, coarse, fine);
+    }
+    println!(
+        "encode: {:.1} us a row; {} B a row of {}",
+        start.elapsed().as_secs_f64() * 1e6 / n as f64,
+        layout.footprint(n) / n,
+        dim * 4
+    );
+    let start = Instant::now();
+    let ready: Vec<Query> =
+        queries.iter().map(|query| Query::new(&model, query).unwrap()).collect();
+    println!("query: {:.1} us", start.elapsed().as_secs_f64() * 1e6 / QUERIES as f64);
+    let cuts: Vec<f32> = queries
+        .iter()
+        .zip(&ready)
+        .map(|(query, ready)| {
+            let mut scores: Vec<f64> = rows
+                .chunks_exact(dim)
+                .map(|row| {
+                    let norms = kernels().norm_sq_f64(query) * kernels().norm_sq_f64(row);
+                    kernels().dot_f64(query, row) / norms.sqrt()
+                })
+                .collect();
+            scores.sort_unstable_by(|a, b| b.total_cmp(a));
+            ready.cut(scores[K - 1])
+        })
+        .collect();
+    let mut found = Scanned::with_capacity(CHUNK);
+    for unit in units() {
+        let (mut scan, mut refine) = (f64::MAX, f64::MAX);
+        let (mut left, mut final_left) = (0, 0);
+        for _ in 0..ROUNDS {
+            (left, final_left) = (0, 0);
+            let (mut scan_time, mut refine_time) = (0.0, 0.0);
+            for (ready, &cut) in ready.iter().zip(&cuts) {
+                let chunk_len = CHUNK / BLOCK_ROWS * layout.coarse_block_len();
+                for (number, bytes) in coarse.chunks(chunk_len).enumerate() {
+                    let first = number * CHUNK;
+                    let start = Instant::now();
+                    Coarse::new(layout, bytes, CHUNK.min(n - first))
+                        .scan(unit, ready, cut, &mut found);
+                    scan_time += start.elapsed().as_secs_f64();
+                    left += found.rows().len();
+                    let fine = Fine::new(layout, &fine[first * layout.fine_len()..]);
+                    let start = Instant::now();
+                    for (&row, &estimate) in found.rows().iter().zip(found.estimates()) {
+                        let (_, upper) = fine.refine(unit, ready, row as usize, estimate);
+                        final_left += usize::from(upper >= cut);
+                    }
+                    refine_time += start.elapsed().as_secs_f64();
+                }
+            }
+            scan = scan.min(scan_time / (QUERIES * n) as f64);
+            refine = refine.min(refine_time / left as f64);
+        }
+        println!(
+            "{:10} coarse {:.2} ns a row ({:.1} GB/s), leaves {} of {n} ({:.2} %); fine {:.0} ns a row, leaves {}; together {:.0} us a query",
+            unit.name(),
+            scan * 1e9,
+            layout.coarse_block_len() as f64 / BLOCK_ROWS as f64 / scan / 1e9,
+            left / QUERIES,
+            left as f64 / (QUERIES * n) as f64 * 100.0,
+            refine * 1e9,
+            final_left / QUERIES,
+            (scan * n as f64 + refine * (left / QUERIES) as f64) * 1e6
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! The loops with AVX-512 VNNI: 16 rows of a block in the 16 lanes of a register.
+
+use std::arch::x86_64::*;
+
+use super::super::layout::{BLOCK_ROWS, STRETCH};
+use super::super::query::Query;
+use super::table::Functions;
+
+pub(super) static AVX512: Functions = Functions {
+    name: "avx512vnni",
+    is_detected: || {
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vnni")
+    },
+    scan,
+    score,
+};
+
+/// See [`super::table::ScanBlocks`].
+///
+/// # Safety
+/// The processor has AVX-512 F, BW and VNNI. `bytes` are whole blocks of the query's layout; `rows` and
+/// `estimates` have room for all their rows and [`BLOCK_ROWS`] more.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn scan(
+    query: &Query,
+    bytes: &[u8],
+    cut: f32,
+    rows: &mut [u32],
+    estimates: &mut [f32],
+) -> (usize, f32) {
+    let (layout, coarse) = (query.layout, &query.coarse);
+    let len = layout.coarse_block_len();
+    let blocks = bytes.len() / len;
+    debug_assert!(rows.len().min(estimates.len()) >= (blocks + 1) * BLOCK_ROWS);
+    let low_half = _mm512_set1_epi8(15);
+    let low_pair = _mm512_set1_epi8(3);
+    let offsets = coarse.offsets.map(|offset| _mm512_set1_epi32(offset));
+    let units = coarse.units.map(|unit| _mm512_set1_ps(unit));
+    let norms = coarse.norms.map(|norm| _mm512_set1_ps(norm));
+    let k = _mm512_set1_ps(coarse.k);
+    let square = _mm512_set1_ps(coarse.square);
+    let wanted = _mm512_set1_ps(cut);
+    let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    let mut left_out = _mm512_set1_ps(f32::NEG_INFINITY);
+    let mut found = 0;
+    for block in 0..blocks {
+        let [mut even, mut odd] = [_mm512_setzero_si512(); 2];
+        // SAFETY: the block lies in `bytes`: `block` < `blocks`, each of `len` bytes.
+        let base = unsafe { bytes.as_ptr().add(block * len) };
+        let mut at = base;
+        for &[first, second] in coarse.head.as_chunks::<2>().0 {
+            // SAFETY: the head has 64 bytes for each two words of z.
+            let codes = unsafe { _mm512_loadu_si512(at.cast()) };
+            let high = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), low_half);
+            even = _mm512_dpbusd_epi32(
+                even,
+                _mm512_and_si512(codes, low_half),
+                _mm512_set1_epi32(first),
+            );
+            odd = _mm512_dpbusd_epi32(odd, high, _mm512_set1_epi32(second));
+            at = at.wrapping_add(64);
+        }
+        let head = _mm512_add_epi32(even, odd);
+        [even, odd] = [_mm512_setzero_si512(); 2];
+        for &[a, b, c, d] in coarse.middle.as_chunks::<4>().0 {
+            // SAFETY: the middle follows the head, with 64 bytes for each four words of z.
+            let codes = unsafe { _mm512_loadu_si512(at.cast()) };
+            let second = _mm512_and_si512(_mm512_srli_epi16::<2>(codes), low_pair);
+            let third = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), low_pair);
+            let fourth = _mm512_and_si512(_mm512_srli_epi16::<6>(codes), low_pair);
+            even =
+                _mm512_dpbusd_epi32(even, _mm512_and_si512(codes, low_pair), _mm512_set1_epi32(a));
+            odd = _mm512_dpbusd_epi32(odd, second, _mm512_set1_epi32(b));
+            even = _mm512_dpbusd_epi32(even, third, _mm512_set1_epi32(c));
+            odd = _mm512_dpbusd_epi32(odd, fourth, _mm512_set1_epi32(d));
+            at = at.wrapping_add(64);
+        }
+        let middle = _mm512_add_epi32(even, odd);
+        // SAFETY: five times 32 bytes of factors follow the codes.
+        let factor = |index: usize| unsafe {
+            let bits = _mm256_loadu_si256(at.add(32 * index).cast());
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
+        };
+        let part = |sum: __m512i, group: usize| {
+            let doubled = _mm512_add_epi32(_mm512_add_epi32(sum, sum), offsets[group]);
+            let scaled = _mm512_mul_ps(units[group], _mm512_cvtepi32_ps(doubled));
+            _mm512_mul_ps(factor(group), scaled)
+        };
+        let mut estimate = _mm512_add_ps(part(head, 0), part(middle, 1));
+        if layout.has_norms {
+            // SAFETY: 64 bytes of norms follow the factors.
+            let norm = unsafe { _mm512_loadu_ps(at.add(160).cast()) };
+            let raised = _mm512_fmadd_ps(norm, k, estimate);
+            estimate = _mm512_fnmadd_ps(_mm512_mul_ps(norm, norm), square, raised);
+        } else {
+            estimate = _mm512_add_ps(estimate, k);
+        }
+        let error = _mm512_mul_ps(factor(2), norms[0]);
+        let error = _mm512_fmadd_ps(factor(3), norms[1], error);
+        let error = _mm512_fmadd_ps(factor(4), norms[2], error);
+        let upper = _mm512_add_ps(estimate, error);
+        let below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(upper, wanted);
+        left_out = _mm512_mask_max_ps(left_out, below, left_out, upper);
+        let reaching = !below;
+        if reaching != 0 {
+            let first = _mm512_set1_epi32((block * BLOCK_ROWS) as i32);
+            let numbers = _mm512_maskz_compress_epi32(reaching, _mm512_add_epi32(first, lanes));
+            let kept = _mm512_maskz_compress_ps(reaching, estimate);
+            // SAFETY: `found` is at most the rows of the blocks before this one, and there is room
+            // for a block more.
+            unsafe {
+                _mm512_storeu_si512(rows.as_mut_ptr().add(found).cast(), numbers);
+                _mm512_storeu_ps(estimates.as_mut_ptr().add(found), kept);
+            }
+            found += reaching.count_ones() as usize;
+        }
+    }
+    (found, _mm512_reduce_max_ps(left_out))
+}
+
+/// See [`super::table::ScoreCodes`].
+///
+/// # Safety
+/// The processor has AVX-512 F, BW and VNNI. `codes` are a fine row's codes of the query's layout.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn score(query: &Query, codes: &[u8]) -> (i32, i32) {
+    let low_half = _mm512_set1_epi8(15);
+    let mut high_sums = [_mm512_setzero_si512(); 2];
+    let mut low_sums = [_mm512_setzero_si512(); 2];
+    let fine = &query.fine;
+    let stretches =
+        fine.high.as_chunks::<STRETCH>().0.iter().zip(fine.low.as_chunks::<STRETCH>().0);
+    for (codes, (high, low)) in codes.chunks(STRETCH / 2).zip(stretches) {
+        let mask = u64::MAX >> (64 - codes.len());
+        // SAFETY: bytes outside the mask are neither read nor faulted on; `codes` has 1 to 64 bytes.
+        // A stretch of z has 128.
+        unsafe {
+            let codes = _mm512_maskz_loadu_epi8(mask, codes.as_ptr().cast());
+            let first = _mm512_and_si512(codes, low_half);
+            let second = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), low_half);
+            let z =
+                |from: &[i8; STRETCH], at: usize| _mm512_loadu_si512(from.as_ptr().add(at).cast());
+            high_sums[0] = _mm512_dpbusd_epi32(high_sums[0], first, z(high, 0));
+            high_sums[1] = _mm512_dpbusd_epi32(high_sums[1], second, z(high, 64));
+            low_sums[0] = _mm512_dpbusd_epi32(low_sums[0], first, z(low, 0));
+            low_sums[1] = _mm512_dpbusd_epi32(low_sums[1], second, z(low, 64));
+        }
+    }
+    let sum = |sums: [__m512i; 2]| _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1]));
+    (sum(high_sums), sum(low_sums))
+}
