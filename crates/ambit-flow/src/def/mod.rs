@@ -1,0 +1,15 @@
+//! A graph as data: what a graph file says.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `graph_def` | graph, node and edge, field by field |
+//! | `retry` | trying again |
+//! | `text` | JSON and YAML |
+
+mod graph_def;
+mod retry;
+mod text;
+
+pub use graph_def::{EdgeDef, GraphDef, Join, NodeConfig, NodeDef, On, OnError};
+pub use retry::Retry;
+pub use text::{FormatError, MAX_FILE};

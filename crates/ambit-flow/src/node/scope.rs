@@ -1,0 +1,302 @@
+//! What a node sees of a run: its ports, the deadline, and whether it was called off.
+//!
+//! A node reads the context as it was before its layer began, and writes into [`Outputs`] of its own.
+//! They go into the context when the node has returned, by exchanging buffers, so that
+//! what one run allocated serves the next. A node that failed has written nothing.
+
+use std::time::{Duration, Instant};
+
+use ambit_mem::{Account, Arena, OverBudget};
+use serde_json::Value as Json;
+
+use super::NodeError;
+use crate::context::Charge;
+use crate::policy::{CancelToken, Clock};
+use crate::{Context, ContextError, Key, Type, Value, ValueRef};
+
+/// A port and the key that it is bound to.
+#[derive(Debug, Clone)]
+pub(crate) struct Bound {
+    pub port: Box<str>,
+    pub key: Key,
+    pub kind: Type,
+}
+
+impl Bound {
+    /// Bytes that it holds on the heap.
+    pub(crate) fn heap(&self) -> usize {
+        self.port.len() + self.key.heap()
+    }
+}
+
+/// What ends a run before its time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Control<'a> {
+    pub deadline: Option<Instant>,
+    pub cancel: Option<&'a CancelToken>,
+    pub clock: &'a dyn Clock,
+}
+
+impl Control<'_> {
+    /// Whether the run is to end now.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.cancel.is_some_and(CancelToken::is_cancelled)
+            || self.deadline.is_some_and(|deadline| self.clock.now() > deadline)
+    }
+}
+
+/// Values that a node gives, by port.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    slots: Vec<Slot>,
+    held: usize,
+    charge: Charge,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    value: Value,
+    is_set: bool,
+}
+
+impl Outputs {
+    pub(crate) fn new(account: &Account) -> Self {
+        Self { slots: Vec::new(), held: 0, charge: Charge::new(account) }
+    }
+
+    /// Makes room for `ports` ports.
+    pub(crate) fn reserve(&mut self, ports: usize) -> Result<(), OverBudget> {
+        if ports > self.slots.len() {
+            self.charge.ensure(self.held + ports * size_of::<Slot>())?;
+            self.slots.reserve_exact(ports - self.slots.len());
+            self.slots.resize_with(ports, Slot::default);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn clear(&mut self) {
+        for slot in &mut self.slots {
+            slot.is_set = false;
+        }
+    }
+
+    fn overhead(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot>()
+    }
+
+    #[inline]
+    pub(crate) fn set(&mut self, port: usize, value: ValueRef<'_>) -> Result<(), ContextError> {
+        let overhead = self.overhead();
+        let slot = &mut self.slots[port];
+        let before = slot.value.heap();
+        let after = slot.value.heap_after(value);
+        self.charge.ensure(overhead + self.held - before + after)?;
+        slot.value.assign(value);
+        slot.is_set = true;
+        self.held = self.held - before + slot.value.heap();
+        Ok(())
+    }
+
+    pub(crate) fn put(&mut self, port: usize, value: Value) -> Result<(), ContextError> {
+        let overhead = self.overhead();
+        let slot = &mut self.slots[port];
+        let held = self.held - slot.value.heap() + value.heap();
+        self.charge.ensure(overhead + held)?;
+        *slot = Slot { value, is_set: true };
+        self.held = held;
+        Ok(())
+    }
+
+    /// Moves what was given into `context`; returns how many bytes that says.
+    #[inline]
+    pub(crate) fn commit(
+        &mut self,
+        context: &mut Context,
+        writes: &[Bound],
+    ) -> Result<usize, ContextError> {
+        if writes.len() > 1 {
+            let set = self.slots.iter().zip(writes).filter(|(slot, _)| slot.is_set);
+            context.make_room(set.map(|(slot, bound)| (&bound.key, &slot.value)))?;
+        }
+        let mut bytes = 0;
+        for (slot, bound) in self.slots.iter_mut().zip(writes) {
+            if std::mem::take(&mut slot.is_set) {
+                bytes += slot.value.borrow().len_bytes();
+                let heap = slot.value.heap();
+                context.swap_in(&bound.key, &mut slot.value)?;
+                // JSON cannot be used again; what else came in exchange waits for the next run.
+                if let Value::Json(_) = slot.value {
+                    slot.value = Value::Null;
+                }
+                self.held = self.held - heap + slot.value.heap();
+            }
+        }
+        self.charge.ensure(self.overhead() + self.held)?;
+        self.charge.settle(self.overhead() + self.held);
+        Ok(bytes)
+    }
+}
+
+/// What a node sees of a run.
+#[derive(Debug)]
+pub struct Scope<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) reads: &'a [Bound],
+    pub(crate) writes: &'a [Bound],
+    pub(crate) outputs: &'a mut Outputs,
+    pub(crate) arena: &'a Arena,
+    pub(crate) control: Control<'a>,
+}
+
+impl<'a> Scope<'a> {
+    #[inline]
+    fn bound(&self, port: &str) -> Result<&'a Bound, ContextError> {
+        let reads: &'a [Bound] = self.reads;
+        match reads.iter().find(|bound| &*bound.port == port) {
+            Some(bound) => Ok(bound),
+            None => Err(no_port(port, reads)),
+        }
+    }
+
+    /// The value at a port, if there is one.
+    #[inline]
+    pub fn get(&self, port: &str) -> Option<ValueRef<'a>> {
+        self.bound(port).ok().and_then(|bound| self.context.get(&bound.key))
+    }
+
+    /// The value at a port.
+    ///
+    /// # Errors
+    /// [`ContextError::Missing`].
+    #[inline]
+    pub fn value(&self, port: &str) -> Result<ValueRef<'a>, ContextError> {
+        let bound = self.bound(port)?;
+        self.context.get(&bound.key).ok_or_else(|| self.context.missing(bound.key.name()))
+    }
+
+    /// Gives a value at a port; a copy, in a buffer of an earlier run where there is one.
+    ///
+    /// # Errors
+    /// [`NodeError::Context`] where the value is not of the port's type, or does not fit.
+    pub fn set<'v>(&mut self, port: &str, value: impl Into<ValueRef<'v>>) -> Result<(), NodeError> {
+        let value = value.into();
+        let number = self.output(port, value.kind(), value.describe())?;
+        self.hold_to_limit(port, value.len_bytes())?;
+        Ok(self.outputs.set(number, value)?)
+    }
+
+    /// Gives a value at a port; it is moved in.
+    ///
+    /// # Errors
+    /// As [`Scope::set`].
+    pub fn put(&mut self, port: &str, value: impl Into<Value>) -> Result<(), NodeError> {
+        let value = value.into();
+        let borrowed = value.borrow();
+        let number = self.output(port, borrowed.kind(), borrowed.describe())?;
+        self.hold_to_limit(port, borrowed.len_bytes())?;
+        Ok(self.outputs.put(number, value)?)
+    }
+
+    fn output(&self, port: &str, kind: Type, found: &'static str) -> Result<usize, ContextError> {
+        let position = self.writes.iter().position(|bound| &*bound.port == port);
+        let number = position.ok_or_else(|| no_port(port, self.writes))?;
+        let expected = self.writes[number].kind;
+        if !expected.takes(kind) {
+            let key = self.writes[number].key.name().to_owned();
+            return Err(ContextError::WrongType { key, expected, found });
+        }
+        Ok(number)
+    }
+
+    /// Refuses a value that the run's own limit will not let in, before it is copied.
+    fn hold_to_limit(&self, port: &str, len: usize) -> Result<(), ContextError> {
+        let limit = self.context.limit();
+        if len as u64 > limit.get() {
+            let needed = ambit_mem::Bytes::of(len);
+            return Err(ContextError::OverLimit { key: port.to_owned(), needed, limit });
+        }
+        Ok(())
+    }
+
+    /// When the node has to be done.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.control.deadline
+    }
+
+    /// The time that is left; `None` where there is no deadline.
+    pub fn time_left(&self) -> Option<Duration> {
+        let deadline = self.control.deadline?;
+        Some(deadline.saturating_duration_since(self.control.clock.now()))
+    }
+
+    /// Whether to go on: a node that works for long asks now and then, for it is not stopped
+    /// from outside.
+    ///
+    /// # Errors
+    /// [`NodeError::CalledOff`] where the run was called off or the deadline has passed.
+    pub fn check(&self) -> Result<(), NodeError> {
+        if self.control.is_over() { Err(NodeError::CalledOff) } else { Ok(()) }
+    }
+
+    /// Waits on the run's clock, no longer than the deadline, and no longer than until it is
+    /// called off.
+    pub fn wait(&self, duration: Duration) {
+        let duration = self.time_left().map_or(duration, |left| left.min(duration));
+        self.control.clock.wait(duration, self.control.cancel);
+    }
+
+    /// The token that calls the run off, if it has one.
+    pub fn cancel_token(&self) -> Option<&CancelToken> {
+        self.control.cancel
+    }
+
+    /// The account that the run is charged to.
+    pub fn account(&self) -> &Account {
+        self.context.account()
+    }
+
+    /// Memory that is given back when the node returns.
+    pub fn arena(&self) -> &'a Arena {
+        self.arena
+    }
+}
+
+#[cold]
+fn no_port(port: &str, all: &[Bound]) -> ContextError {
+    let nearest = crate::context::nearest(port, all.iter().map(|bound| &*bound.port));
+    ContextError::Missing { key: port.to_owned(), nearest }
+}
+
+macro_rules! getters {
+    ($($(#[$doc:meta])* $name:ident -> $type:ty;)*) => {
+        impl<'a> Scope<'a> {$(
+            $(#[$doc])*
+            ///
+            /// # Errors
+            /// [`ContextError::Missing`], [`ContextError::WrongType`].
+            pub fn $name(&self, port: &str) -> Result<$type, ContextError> {
+                self.value(port)?.$name(port)
+            }
+        )*}
+    };
+}
+
+getters! {
+    /// The truth value at a port.
+    bool -> bool;
+    /// The whole number at a port.
+    int -> i64;
+    /// The number at a port; a whole one is converted.
+    float -> f64;
+    /// The text at a port.
+    text -> &'a str;
+    /// The bytes at a port.
+    bytes -> &'a [u8];
+    /// The array of floats at a port.
+    floats -> &'a [f32];
+    /// The list at a port.
+    list -> &'a [Json];
+    /// The map at a port.
+    map -> &'a serde_json::Map<String, Json>;
+}
