@@ -1,10 +1,12 @@
-//! Vector kernels with their slow oracles: inner product, euclidean distance, norms.
+//! Numbers in, fewer bytes or one distance out, and how wrong it can be.
 //!
-//! Numbers in, one distance out. [`kernels`] gives the fastest kernels of this processor
-//! (AVX-512, AVX2 with FMA, NEON or portable), chosen once. f32 scores come with proved error
-//! bounds ([`bounds`]), f64 scores with the same bits on every processor, so that a search can
-//! skip what the bound excludes and still answer exactly. [`oracle`] is what the kernels are
-//! tested against, [`bandwidth`] the ceiling that they are measured against.
+//! [`kernels`] gives the fastest kernels of this processor (AVX-512, AVX2 with FMA, NEON or
+//! portable), chosen once, over f32, half floats, int8, int4 and bits. f32 scores come with proved
+//! error bounds ([`bounds`]), integer scores are exact, f64 scores have the same bits on every
+//! processor. [`quantizer`] has the words that codes share; [`scalar`], [`half`] and
+//! [`binary`] make them, each with a proved bound on its error, so that a search can skip what
+//! the bound excludes and still answer exactly. [`lossless`] keeps every bit. [`oracle`] is what
+//! the kernels are tested against, [`bandwidth`] the ceiling that they are measured against.
 //!
 //! Rows are row-major f32 of any alignment and any values. Budgets, files and threads are not
 //! known here.
@@ -19,6 +21,7 @@
 #![deny(unsafe_code)]
 
 pub mod bandwidth;
+pub mod binary;
 pub mod bounds;
 mod draws;
 pub mod half;
@@ -28,7 +31,9 @@ pub mod lossless;
 mod metric;
 pub mod oracle;
 pub mod planes;
+pub mod quantizer;
 pub mod rotation;
+pub mod scalar;
 mod wide;
 
 pub use kernel::{CodeWidth, Cut, HalfRows, Kernels, MAX_WEIGHT, Weights, kernels};

@@ -9,14 +9,34 @@ use super::lanes::{Bf16, F16};
 use super::table::{Scores, block_of, pair_of, rows_of};
 use crate::half::Half;
 
-fn f16s(bits: &[u16]) -> &[F16] {
-    // SAFETY: `F16` is its bits, transparently.
-    unsafe { std::slice::from_raw_parts(bits.as_ptr().cast(), bits.len()) }
+/// Half floats in memory; `size_of_val` of the slice is twice their number.
+trait Bits {
+    /// Where they begin, and how many they are.
+    fn halves(&self) -> (*const u8, usize);
 }
 
-fn bf16s(bits: &[u16]) -> &[Bf16] {
-    // SAFETY: `Bf16` is its bits, transparently.
-    unsafe { std::slice::from_raw_parts(bits.as_ptr().cast(), bits.len()) }
+impl Bits for [u16] {
+    fn halves(&self) -> (*const u8, usize) {
+        (self.as_ptr().cast(), self.len())
+    }
+}
+
+impl Bits for [u8] {
+    fn halves(&self) -> (*const u8, usize) {
+        (self.as_ptr(), self.len() / 2)
+    }
+}
+
+fn f16s<B: Bits + ?Sized>(bits: &B) -> &[F16] {
+    let (start, len) = bits.halves();
+    // SAFETY: an `F16` is any two bytes, and `len` of them lie in what `bits` borrows.
+    unsafe { std::slice::from_raw_parts(start.cast(), len) }
+}
+
+fn bf16s<B: Bits + ?Sized>(bits: &B) -> &[Bf16] {
+    let (start, len) = bits.halves();
+    // SAFETY: a `Bf16` is any two bytes, and `len` of them lie in what `bits` borrows.
+    unsafe { std::slice::from_raw_parts(start.cast(), len) }
 }
 
 impl Kernels {
@@ -46,6 +66,14 @@ impl Kernels {
 
     /// [`Kernels::dot_rows`] with rows of half floats, n x dim.
     pub fn dot_half_rows(&self, half: Half, query: &[f32], rows: &[u16], out: &mut [f32]) {
+        match half {
+            Half::F16 => rows_of(&self.f16().dot, query, f16s(rows), out),
+            Half::Bf16 => rows_of(&self.bf16().dot, query, bf16s(rows), out),
+        }
+    }
+
+    /// [`Kernels::dot_half_rows`] with rows that lie as bytes, of any alignment.
+    pub(crate) fn dot_half_bytes(&self, half: Half, query: &[f32], rows: &[u8], out: &mut [f32]) {
         match half {
             Half::F16 => rows_of(&self.f16().dot, query, f16s(rows), out),
             Half::Bf16 => rows_of(&self.bf16().dot, query, bf16s(rows), out),

@@ -11,6 +11,7 @@
 
 use super::Kernels;
 use super::bytes::WeightsAt;
+use super::plain::Plain;
 use super::table::{check_block, count};
 use super::weights::Weights;
 
@@ -30,6 +31,7 @@ pub(super) struct Integers {
     pub(super) weighted_u8: Weighted,
     pub(super) weighted_u4: WeightedHalves,
     pub(super) weighted_bits: Weighted,
+    pub(super) plain: Plain,
 }
 
 /// One measure: a query with rows, and a block of queries with rows.
@@ -81,6 +83,7 @@ macro_rules! integers_of {
                 weighted_u8: rows::<WeightedBytes>,
                 weighted_u4: rows::<WeightedLevels>,
                 weighted_bits: rows::<WeightedBits>,
+                plain: super::super::plain::plain_of!($($feature)?),
             }
         };
     };

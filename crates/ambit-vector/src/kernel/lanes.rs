@@ -24,13 +24,15 @@ pub(super) trait Lanes: Copy {
     /// Lane i = `from[i]` for i < `len`, else 0; `len` readable floats, `len` < `WIDTH`.
     unsafe fn load_head(from: *const f32, len: usize) -> Self;
 
-    /// Lane i = the value of the binary16 bits `from[i]`, exactly; `WIDTH` readable numbers.
+    /// Lane i = the value of the binary16 bits `from[i]`, exactly; `WIDTH` readable numbers of
+    /// any alignment.
     unsafe fn load_f16(from: *const u16) -> Self;
 
     /// [`Lanes::load_f16`] of `len` < `WIDTH` readable numbers, other lanes 0.
     unsafe fn load_f16_head(from: *const u16, len: usize) -> Self;
 
-    /// Lane i = the value of the bfloat16 bits `from[i]`, exactly; `WIDTH` readable numbers.
+    /// Lane i = the value of the bfloat16 bits `from[i]`, exactly; `WIDTH` readable numbers of
+    /// any alignment.
     unsafe fn load_bf16(from: *const u16) -> Self;
 
     /// [`Lanes::load_bf16`] of `len` < `WIDTH` readable numbers, other lanes 0.
@@ -80,28 +82,28 @@ pub(super) trait Element: Copy {
     unsafe fn load_head<L: Lanes>(from: *const Self, len: usize) -> L;
 }
 
-/// The bits of a binary16 number.
+/// The bits of a binary16 number, wherever they lie.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(super) struct F16(u16);
+pub(super) struct F16([u8; 2]);
 
-/// The bits of a bfloat16 number.
+/// The bits of a bfloat16 number, wherever they lie.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(super) struct Bf16(u16);
+pub(super) struct Bf16([u8; 2]);
 
 macro_rules! element {
     ($type:ty, $bits:ty, $load:ident, $load_head:ident) => {
         impl Element for $type {
             #[inline(always)]
             unsafe fn load<L: Lanes>(from: *const Self) -> L {
-                // SAFETY: as the caller vouches; the type is its bits, transparently.
+                // SAFETY: as the caller vouches; the type is its bits, and no load needs alignment.
                 unsafe { L::$load(from.cast::<$bits>()) }
             }
 
             #[inline(always)]
             unsafe fn load_head<L: Lanes>(from: *const Self, len: usize) -> L {
-                // SAFETY: as the caller vouches; the type is its bits, transparently.
+                // SAFETY: as the caller vouches; the type is its bits, and no load needs alignment.
                 unsafe { L::$load_head(from.cast::<$bits>(), len) }
             }
         }
@@ -116,14 +118,15 @@ element!(Bf16, u16, load_bf16, load_bf16_head);
 ///
 /// # Safety
 ///
-/// `len` numbers are readable at `from`, and `len` <= `N`.
+/// `len` numbers are readable at `from`, of any alignment, and `len` <= `N`. Any bytes are a `T`.
 #[inline(always)]
 pub(super) unsafe fn padded<T: Copy + Default, const N: usize>(
     from: *const T,
     len: usize,
 ) -> [T; N] {
     let mut lanes = [T::default(); N];
-    // SAFETY: the caller vouches for `len` numbers at `from`, and `lanes` has N >= len places.
-    unsafe { std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), len) };
+    let bytes = len * size_of::<T>();
+    // SAFETY: the caller vouches for `bytes` bytes at `from`, and `lanes` has N >= len places.
+    unsafe { std::ptr::copy_nonoverlapping(from.cast::<u8>(), lanes.as_mut_ptr().cast(), bytes) };
     lanes
 }

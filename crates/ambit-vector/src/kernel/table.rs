@@ -123,9 +123,11 @@ macro_rules! detected {
             && std::arch::is_x86_feature_detected!("fma")
             && std::arch::is_x86_feature_detected!("f16c")
     };
-    ("avx512f,avx512bw,avx512vnni,avx512vpopcntdq") => {
+    ("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vpopcntdq") => {
         std::arch::is_x86_feature_detected!("avx512f")
             && std::arch::is_x86_feature_detected!("avx512bw")
+            && std::arch::is_x86_feature_detected!("avx512dq")
+            && std::arch::is_x86_feature_detected!("avx512vl")
             && std::arch::is_x86_feature_detected!("avx512vnni")
             && std::arch::is_x86_feature_detected!("avx512vpopcntdq")
     };

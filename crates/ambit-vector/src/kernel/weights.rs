@@ -79,8 +79,14 @@ impl Weights {
     /// If `weights` has another length, or one is beyond [`MAX_WEIGHT`].
     pub fn set(&mut self, weights: &[i16]) {
         assert_eq!(weights.len(), self.dim, "one weight for each element");
+        self.fill(|element| weights[element]);
+    }
+
+    /// [`Weights::set`], each weight from a function of its element.
+    pub(crate) fn fill(&mut self, mut weight: impl FnMut(usize) -> i16) {
         let first = if self.width == CodeWidth::Four { self.dim.div_ceil(2) } else { self.dim };
-        for (element, &weight) in weights.iter().enumerate() {
+        for element in 0..self.dim {
+            let weight = weight(element);
             assert!(weight.unsigned_abs() <= MAX_WEIGHT as u16, "weight {weight} is too large");
             let place = if element < first { element } else { self.half + element - first };
             // In [-127, 127], and the rest in [-64, 63]: exact in both planes.

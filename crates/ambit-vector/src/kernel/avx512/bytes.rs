@@ -186,5 +186,5 @@ impl Bytes for SixtyFour {
 }
 
 super::super::integers::integers_of!(
-    AVX512, SixtyFour, streams: 4, tile: 4 x 4, "avx512f,avx512bw,avx512vnni,avx512vpopcntdq"
+    AVX512, SixtyFour, streams: 4, tile: 4 x 4, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vpopcntdq"
 );

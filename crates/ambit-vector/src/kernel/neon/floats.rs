@@ -89,8 +89,11 @@ impl Lanes for Four {
 
     #[inline(always)]
     unsafe fn sum(self) -> f32 {
-        // SAFETY: the caller vouches for NEON.
-        unsafe { vaddvq_f32(self.0) }
+        // SAFETY: the caller vouches for NEON. Pairs, then both pairs.
+        unsafe {
+            let pairs = vpaddq_f32(self.0, self.0);
+            vgetq_lane_f32::<0>(vpaddq_f32(pairs, pairs))
+        }
     }
 
     #[inline(always)]
