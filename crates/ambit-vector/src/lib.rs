@@ -27,6 +27,7 @@ mod draws;
 pub mod half;
 #[allow(unsafe_code)]
 mod kernel;
+pub mod kmeans;
 pub mod lossless;
 mod metric;
 pub mod oracle;

@@ -25,6 +25,8 @@ impl Wide for Avx2 {
     type Lanes = Two;
     type Mask = Two;
 
+    const REGISTERS: usize = 8;
+
     #[inline(always)]
     fn splat(self, x: f32) -> Two {
         // SAFETY: as above.

@@ -23,6 +23,8 @@ impl Wide for Avx512 {
     type Lanes = __m512;
     type Mask = __mmask16;
 
+    const REGISTERS: usize = 32;
+
     #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         // SAFETY: as above.

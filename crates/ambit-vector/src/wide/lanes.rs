@@ -3,13 +3,15 @@
 /// Lanes of a register.
 pub(crate) const LANES: usize = 16;
 
-#[allow(dead_code, reason = "not every build has a user of each operation")]
 /// Instructions that are present, and what they do with sixteen f32 lanes.
 pub(crate) trait Wide: Copy {
     /// Sixteen lanes.
     type Lanes: Copy;
     /// One bit of truth a lane.
     type Mask: Copy;
+
+    /// How many values of `Lanes` fit into registers at once.
+    const REGISTERS: usize;
 
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::Lanes;

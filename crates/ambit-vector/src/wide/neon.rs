@@ -33,6 +33,8 @@ impl Wide for Neon {
     type Lanes = Four;
     type Mask = [uint32x4_t; 4];
 
+    const REGISTERS: usize = 8;
+
     #[inline(always)]
     fn splat(self, x: f32) -> Four {
         // SAFETY: as above.

@@ -20,6 +20,8 @@ impl Wide for Portable {
     type Lanes = [f32; LANES];
     type Mask = u16;
 
+    const REGISTERS: usize = 8;
+
     #[inline(always)]
     fn splat(self, x: f32) -> Self::Lanes {
         [x; LANES]
