@@ -4,6 +4,7 @@ mod arena;
 mod blocks;
 mod bounded;
 mod cli;
+mod codes;
 mod durable;
 mod embed;
 mod epoch;
@@ -79,6 +80,7 @@ impl Area {
         area("intern", "what does an interned string cost, in time and bytes?", intern::run),
         area("tracking", "what does counting every allocation cost?", tracking::run),
         area("profile", "what does the profiler cost, and does it find leaks?", profile::run),
+        area("codes", "what do codes cost, in bytes, time and answers?", codes::run),
         area("lossless", "how many bits does a value take, and how fast?", lossless::run),
         group(
             "spine",
@@ -93,7 +95,7 @@ impl Area {
             "the memory toolkit",
             &["ledger", "pool", "blocks", "arena", "epoch", "intern", "tracking", "profile"],
         ),
-        group("vector", "vectors in fewer bytes", &["scan", "lossless"]),
+        group("vector", "vectors in fewer bytes", &["scan", "codes", "lossless"]),
     ];
 
     /// The area of this name.
