@@ -248,6 +248,11 @@ impl ValueRef<'_> {
         long + SCALAR
     }
 
+    /// Bytes that it holds on the heap where it is JSON.
+    pub(crate) fn json_heap(self) -> usize {
+        if let Self::Json(json) = self { json_heap(json) } else { 0 }
+    }
+
     /// The value as JSON; see [`Value::to_json`].
     pub fn to_json(self) -> Json {
         match self {

@@ -198,15 +198,15 @@ impl Context {
     /// Makes sure that all of `values` can be swapped in, so that all are or none.
     pub(crate) fn make_room<'v>(
         &mut self,
-        values: impl Iterator<Item = (&'v Key, &'v Value)>,
+        values: impl Iterator<Item = (&'v Key, ValueRef<'v>)>,
     ) -> Result<(), ContextError> {
         let (mut len, mut held, mut last) = (self.said, self.held, None);
         for (key, value) in values {
             let index = self.slot(&key)?;
             let entry = &self.entries[index];
-            len = len - if entry.is_set { entry.len } else { 0 } + value.borrow().len_bytes();
+            len = len - if entry.is_set { entry.len } else { 0 } + value.len_bytes();
             // A key that is new was added to what is held just now.
-            held = held.max(self.held) + value.heap();
+            held = held.max(self.held) + value.len_bytes();
             last = Some(key);
         }
         if let Some(key) = last.filter(|_| len as u64 > self.limit.get()) {

@@ -3,7 +3,8 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `node_trait` | what a step is, and its ports |
-//! | `scope` | what a step sees of a run, and what it gives back |
+//! | `scope` | what a step sees of a run |
+//! | `outputs` | what a step gives, until it has returned |
 //! | `registry` | the kinds that a graph may name |
 //! | `rules` | rules and conditions, which the executor runs itself |
 //! | `function` | a function of the program |
@@ -19,6 +20,7 @@ mod error;
 mod function;
 mod inside;
 mod node_trait;
+mod outputs;
 mod registry;
 mod rounds;
 mod rules;
@@ -30,8 +32,9 @@ pub use asynchronous::{AsyncNode, Blocking};
 pub use error::NodeError;
 pub(crate) use inside::{ERROR, set_error};
 pub use node_trait::{Need, Node, Port, Ports};
+pub(crate) use outputs::Outputs;
 pub(crate) use registry::Kind;
 pub use registry::{Building, MAX_NESTING, NodeFault, Registry};
 pub(crate) use rules::{ANSWER, Condition, Rules, keys};
 pub use scope::Scope;
-pub(crate) use scope::{Bound, Control, Outputs};
+pub(crate) use scope::{Bound, Control};

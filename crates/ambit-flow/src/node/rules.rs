@@ -6,8 +6,7 @@
 use ambit_mem::Arena;
 use serde::Deserialize;
 
-use super::scope::Outputs;
-use super::{Building, NodeError, NodeFault};
+use super::{Building, NodeError, NodeFault, Outputs};
 use crate::def::NodeDef;
 use crate::{Context, Key, Rule, Type};
 
@@ -23,7 +22,7 @@ const MAX_BRANCHES: usize = 1000;
 pub(crate) struct Rules {
     pub rules: Box<[Rule]>,
     /// Port and type of each answer.
-    pub writes: Vec<(String, Type)>,
+    pub writes: Box<[(String, Type)]>,
 }
 
 #[derive(Deserialize)]
@@ -60,7 +59,7 @@ impl Rules {
             writes.push((port, rule.answer_type()));
             rules.push(rule);
         }
-        Ok(Self { rules: rules.into(), writes })
+        Ok(Self { rules: rules.into(), writes: writes.into() })
     }
 
     #[inline]

@@ -1,16 +1,14 @@
 //! What a node sees of a run: its ports, the deadline, and whether it was called off.
 //!
-//! A node reads the context as it was before its layer began, and writes into [`Outputs`] of its own.
-//! They go into the context when the node has returned, by exchanging buffers, so that
-//! what one run allocated serves the next. A node that failed has written nothing.
+//! A node reads the context as it was before its layer began, and writes into outputs of its own. They go
+//! into the context when the node has returned. A node that failed has written nothing.
 
 use std::time::{Duration, Instant};
 
-use ambit_mem::{Account, Arena, OverBudget};
+use ambit_mem::{Account, Arena};
 use serde_json::Value as Json;
 
-use super::NodeError;
-use crate::context::Charge;
+use super::{NodeError, Outputs};
 use crate::policy::{CancelToken, Clock};
 use crate::{Context, ContextError, Key, Type, Value, ValueRef};
 
@@ -43,98 +41,6 @@ impl Control<'_> {
     pub(crate) fn is_over(&self) -> bool {
         self.cancel.is_some_and(CancelToken::is_cancelled)
             || self.deadline.is_some_and(|deadline| self.clock.now() > deadline)
-    }
-}
-
-/// Values that a node gives, by port.
-#[derive(Debug)]
-pub(crate) struct Outputs {
-    slots: Vec<Slot>,
-    held: usize,
-    charge: Charge,
-}
-
-#[derive(Debug, Default)]
-struct Slot {
-    value: Value,
-    is_set: bool,
-}
-
-impl Outputs {
-    pub(crate) fn new(account: &Account) -> Self {
-        Self { slots: Vec::new(), held: 0, charge: Charge::new(account) }
-    }
-
-    /// Makes room for `ports` ports.
-    pub(crate) fn reserve(&mut self, ports: usize) -> Result<(), OverBudget> {
-        if ports > self.slots.len() {
-            self.charge.ensure(self.held + ports * size_of::<Slot>())?;
-            self.slots.reserve_exact(ports - self.slots.len());
-            self.slots.resize_with(ports, Slot::default);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn clear(&mut self) {
-        for slot in &mut self.slots {
-            slot.is_set = false;
-        }
-    }
-
-    fn overhead(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>()
-    }
-
-    #[inline]
-    pub(crate) fn set(&mut self, port: usize, value: ValueRef<'_>) -> Result<(), ContextError> {
-        let overhead = self.overhead();
-        let slot = &mut self.slots[port];
-        let before = slot.value.heap();
-        let after = slot.value.heap_after(value);
-        self.charge.ensure(overhead + self.held - before + after)?;
-        slot.value.assign(value);
-        slot.is_set = true;
-        self.held = self.held - before + slot.value.heap();
-        Ok(())
-    }
-
-    pub(crate) fn put(&mut self, port: usize, value: Value) -> Result<(), ContextError> {
-        let overhead = self.overhead();
-        let slot = &mut self.slots[port];
-        let held = self.held - slot.value.heap() + value.heap();
-        self.charge.ensure(overhead + held)?;
-        *slot = Slot { value, is_set: true };
-        self.held = held;
-        Ok(())
-    }
-
-    /// Moves what was given into `context`; returns how many bytes that says.
-    #[inline]
-    pub(crate) fn commit(
-        &mut self,
-        context: &mut Context,
-        writes: &[Bound],
-    ) -> Result<usize, ContextError> {
-        if writes.len() > 1 {
-            let set = self.slots.iter().zip(writes).filter(|(slot, _)| slot.is_set);
-            context.make_room(set.map(|(slot, bound)| (&bound.key, &slot.value)))?;
-        }
-        let mut bytes = 0;
-        for (slot, bound) in self.slots.iter_mut().zip(writes) {
-            if std::mem::take(&mut slot.is_set) {
-                bytes += slot.value.borrow().len_bytes();
-                let heap = slot.value.heap();
-                context.swap_in(&bound.key, &mut slot.value)?;
-                // JSON cannot be used again; what else came in exchange waits for the next run.
-                if let Value::Json(_) = slot.value {
-                    slot.value = Value::Null;
-                }
-                self.held = self.held - heap + slot.value.heap();
-            }
-        }
-        self.charge.ensure(self.overhead() + self.held)?;
-        self.charge.settle(self.overhead() + self.held);
-        Ok(bytes)
     }
 }
 

@@ -56,7 +56,14 @@ impl<'a> Evaluation<'a> {
             Op::UInt(value) => Operand::UInt(*value),
             Op::Float(value) => Operand::Float(*value),
             Op::Text(text) => Operand::Text(text),
-            Op::List(elements) => Operand::Literal(elements),
+            Op::Constants(elements) => Operand::Literal(elements),
+            Op::List(elements) => {
+                // Elements are computed where they are needed; one that fails makes the list fail.
+                for &element in elements {
+                    self.eval(element)?;
+                }
+                Operand::Literal(elements)
+            }
             Op::Variable(key) => match self.context.get(key) {
                 Some(value) => Operand::of(value),
                 None => return self.unset(at, key.name()),

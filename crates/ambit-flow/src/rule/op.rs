@@ -14,8 +14,10 @@ pub(super) enum Op {
     UInt(u64),
     Float(f64),
     Text(Box<str>),
-    /// A list literal.
+    /// A list that is written in the rule.
     List(Box<[At]>),
+    /// One whose elements are written there, too, and so cannot fail.
+    Constants(Box<[At]>),
     /// A value of the context.
     Variable(Key),
     /// The element that a test is at, by its depth.

@@ -132,12 +132,13 @@ impl Compiler<'_> {
                 let field = select.field.as_str().into();
                 if select.test { Op::Has(of, field) } else { Op::Field(of, field) }
             }
-            Expr::List(list) if list.optional_indices.is_empty() => Op::List(
-                list.elements
-                    .iter()
-                    .map(|each| self.compile(each))
-                    .collect::<Result<Box<[At]>, _>>()?,
-            ),
+            Expr::List(list) if list.optional_indices.is_empty() => {
+                let each = list.elements.iter().map(|each| self.compile(each));
+                let elements: Box<[At]> = each.collect::<Result<_, _>>()?;
+                let is_constant =
+                    list.elements.iter().all(|each| matches!(each.expr, Expr::Literal(_)));
+                if is_constant { Op::Constants(elements) } else { Op::List(elements) }
+            }
             Expr::Call(call) => self.call(expr, call)?,
             Expr::Comprehension(comprehension) => self.each(expr, comprehension)?,
             _ => return self.fail(expr, "maps and messages cannot be written in a rule"),

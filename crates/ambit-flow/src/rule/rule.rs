@@ -189,7 +189,7 @@ impl Rule {
     pub fn footprint(&self) -> Bytes {
         let each = |op: &Op| match op {
             Op::Text(text) | Op::Field(_, text) | Op::Has(_, text) => text.len(),
-            Op::List(elements) => size_of_val(&**elements),
+            Op::List(elements) | Op::Constants(elements) => size_of_val(&**elements),
             Op::Variable(key) => key.heap(),
             _ => 0,
         };
