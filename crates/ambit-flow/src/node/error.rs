@@ -5,7 +5,7 @@ use std::fmt;
 use ambit_mem::{ArenaError, OverBudget};
 
 use crate::run::RunError;
-use crate::{ContextError, RuleError};
+use crate::{ContextError, RuleError, RuleErrorKind};
 
 /// Why a step failed.
 #[derive(Debug)]
@@ -60,6 +60,18 @@ impl NodeError {
             Self::Context(error) => error.is_over_budget(),
             Self::Inside(error) => error.is_over_budget(),
             _ => false,
+        }
+    }
+
+    /// Forgets which set name is nearest to one that is not: it depends on what else the layer has set
+    /// so far, and what a graph reads of a failure must not.
+    pub(crate) fn forget_nearest(&mut self) {
+        match self {
+            Self::Context(ContextError::Missing { nearest, .. }) => *nearest = None,
+            Self::Rule(RuleError { kind: RuleErrorKind::Unset { nearest, .. }, .. }) => {
+                *nearest = None;
+            }
+            _ => {}
         }
     }
 

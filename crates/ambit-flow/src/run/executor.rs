@@ -149,7 +149,7 @@ impl Core {
     fn fail(
         &mut self,
         number: usize,
-        error: crate::NodeError,
+        mut error: crate::NodeError,
         context: &mut Context,
     ) -> Result<(), RunError> {
         let step = &self.graph.inner.steps[number];
@@ -166,6 +166,7 @@ impl Core {
             return Err(RunError::Node { node, error });
         }
         if step.is_caught {
+            error.forget_nearest();
             set_error(context, &step.id, &error)
                 .map_err(|refused| RunError::Node { node: node.clone(), error: refused.into() })?;
         }
