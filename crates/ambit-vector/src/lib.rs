@@ -22,6 +22,7 @@
 
 pub mod bandwidth;
 pub mod binary;
+mod blocks;
 pub mod bounds;
 mod draws;
 pub mod half;
@@ -33,9 +34,12 @@ mod metric;
 pub mod oracle;
 pub mod planes;
 pub mod quantizer;
+pub mod rabitq;
 pub mod rotation;
 pub mod scalar;
+mod top;
 mod wide;
 
 pub use kernel::{CodeWidth, Cut, HalfRows, Kernels, MAX_WEIGHT, Weights, kernels};
 pub use metric::Metric;
+pub use top::TopK;

@@ -1,0 +1,135 @@
+//! The kernels with AVX-512 (BW, VNNI): four tables in a register, four products in a lane.
+
+use std::arch::x86_64::*;
+
+use super::layout::{Field, ROWS, tables_len};
+
+/// Groups whose bytes fit a sum of 16 bits: 256 x 255 < 2^16.
+const GROUPS: usize = 256;
+
+/// As `portable::tables`.
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn tables(tables: &[[u8; 16]], codes: &[u8], stride: usize, out: &mut [[u32; ROWS]]) {
+    for (block, out) in codes.chunks(stride).zip(out) {
+        let block = &block[..tables_len(tables.len())];
+        *out = [0; ROWS];
+        for (block, tables) in block.chunks(GROUPS * 16).zip(tables.chunks(GROUPS)) {
+            add_tables(tables, block, out);
+        }
+    }
+}
+
+/// Adds the sums of up to [`GROUPS`] groups of one block.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn add_tables(tables: &[[u8; 16]], block: &[u8], out: &mut [u32; ROWS]) {
+    let low = _mm512_set1_epi8(0xF);
+    // Bytes of even rows with those of odd rows above them, and of odd rows alone.
+    let mut both = [_mm512_setzero_si512(); 2];
+    let mut odd = [_mm512_setzero_si512(); 2];
+    let mut add = |codes, table| {
+        let rows = [
+            _mm512_shuffle_epi8(table, _mm512_and_si512(codes, low)),
+            _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16::<4>(codes), low)),
+        ];
+        for half in 0..2 {
+            both[half] = _mm512_add_epi16(both[half], rows[half]);
+            odd[half] = _mm512_add_epi16(odd[half], _mm512_srli_epi16::<8>(rows[half]));
+        }
+    };
+    let (tables, tables_rest) = tables.as_chunks::<4>();
+    let (block, block_rest) = block.as_chunks::<64>();
+    for (table, codes) in tables.iter().zip(block) {
+        // SAFETY: both are arrays of 64 bytes.
+        let (codes, table) = unsafe {
+            (_mm512_loadu_si512(codes.as_ptr().cast()), _mm512_loadu_si512(table.as_ptr().cast()))
+        };
+        add(codes, table);
+    }
+    if !tables_rest.is_empty() {
+        // Two words of 8 bytes a group; a table that is not there is 0 and adds nothing.
+        let mask = (1u16 << (2 * tables_rest.len())) as u8 - 1;
+        assert_eq!(block_rest.len(), 16 * tables_rest.len(), "a table for each group");
+        // SAFETY: words outside the mask are not read; inside it are 16 bytes for each of 1 to 3
+        // tables, and as many of the block, as was asserted.
+        let (codes, table) = unsafe {
+            (
+                _mm512_maskz_loadu_epi64(mask, block_rest.as_ptr().cast()),
+                _mm512_maskz_loadu_epi64(mask, tables_rest.as_ptr().cast()),
+            )
+        };
+        add(codes, table);
+    }
+    for half in 0..2 {
+        let even = _mm512_sub_epi16(both[half], _mm512_slli_epi16::<8>(odd[half]));
+        let (even, odd) = (lanes_sum(even), lanes_sum(odd[half]));
+        let rows = [_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd)];
+        let rows = _mm512_cvtepu16_epi32(_mm256_set_m128i(rows[1], rows[0]));
+        let out = &mut out[half * 16..][..16];
+        // SAFETY: `out` has 16 integers.
+        unsafe {
+            let before = _mm512_loadu_si512(out.as_ptr().cast());
+            _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_add_epi32(before, rows));
+        }
+    }
+}
+
+/// The sum of the four quarters of a register.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn lanes_sum(x: __m512i) -> __m128i {
+    let halves = _mm256_add_epi16(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64::<1>(x));
+    _mm_add_epi16(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves))
+}
+
+/// As `portable::fields`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn fields(
+    field: Field,
+    query: &[[i8; 4]],
+    block: &[u8],
+    shift: u32,
+    out: &mut [i32; ROWS],
+) {
+    match field {
+        Field::One => width::<1>(query, block, shift, out),
+        Field::Two => width::<2>(query, block, shift, out),
+        Field::Four => width::<4>(query, block, shift, out),
+        Field::Eight => width::<8>(query, block, shift, out),
+    }
+}
+
+/// Fields of `W` bits.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn width<const W: usize>(query: &[[i8; 4]], block: &[u8], shift: u32, out: &mut [i32; ROWS]) {
+    let mask = _mm512_set1_epi8((0xFFu32 >> (8 - W)) as i8);
+    let mut sums = [[_mm512_setzero_si512(); 2]; 2];
+    let (chunks, _) = block.as_chunks::<128>();
+    for (chunk, query) in chunks.iter().zip(query.chunks(8 / W)) {
+        // SAFETY: the chunk has 128 bytes, twice 64.
+        let mut codes = unsafe {
+            let from: *const __m512i = chunk.as_ptr().cast();
+            [_mm512_loadu_si512(from), _mm512_loadu_si512(from.add(1))]
+        };
+        for (i, query) in query.iter().enumerate() {
+            let query = _mm512_set1_epi32(i32::from_le_bytes(query.map(|x| x as u8)));
+            for half in 0..2 {
+                let numbers =
+                    if W == 8 { codes[half] } else { _mm512_and_si512(codes[half], mask) };
+                sums[half][i % 2] = _mm512_dpbusd_epi32(sums[half][i % 2], numbers, query);
+                codes[half] = match W {
+                    1 => _mm512_srli_epi32::<1>(codes[half]),
+                    2 => _mm512_srli_epi32::<2>(codes[half]),
+                    _ => _mm512_srli_epi32::<4>(codes[half]),
+                };
+            }
+        }
+    }
+    let shift = _mm_cvtsi32_si128(shift as i32);
+    for (out, sums) in out.as_chunks_mut::<16>().0.iter_mut().zip(sums) {
+        let sum = _mm512_sll_epi32(_mm512_add_epi32(sums[0], sums[1]), shift);
+        // SAFETY: `out` has 16 integers.
+        unsafe {
+            let before = _mm512_loadu_si512(out.as_ptr().cast());
+            _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_add_epi32(before, sum));
+        }
+    }
+}
