@@ -3,6 +3,7 @@
 mod arena;
 mod blocks;
 mod bounded;
+mod cache;
 mod cli;
 mod codes;
 mod durable;
@@ -82,6 +83,11 @@ impl Area {
         area("profile", "what does the profiler cost, and does it find leaks?", profile::run),
         area("codes", "what do codes cost, in bytes, time and answers?", codes::run),
         area("lossless", "how many bits does a value take, and how fast?", lossless::run),
+        area(
+            "cache",
+            "what does a cache hit, what does a hit cost, does the cap hold?",
+            cache::run,
+        ),
         group(
             "spine",
             "the store from end to end",
@@ -121,6 +127,8 @@ impl Area {
 /// What the areas share: data, a place to work in, the binary, and stores that were made once.
 pub struct Bench {
     pub data: Data,
+    /// Only the traces of this folder are asked for.
+    pub traces: Option<PathBuf>,
     work: PathBuf,
     large_rows: usize,
     binary: Option<PathBuf>,
@@ -155,6 +163,7 @@ impl Bench {
         std::fs::create_dir_all(&work).map_err(|error| BenchError::at(&work, error))?;
         Ok(Self {
             data: Data::new(options.data, &work)?,
+            traces: options.traces,
             work,
             large_rows: options.large_rows,
             binary: None,

@@ -12,6 +12,7 @@ pub const GLOSSES: &str = "minilm/glosses_50k_384_f32.npy";
 const QUERIES: &str = "minilm/queries_1k_384_f32.npy";
 const PROVIDERS: &str = "providers";
 const ENTITIES: &str = "wordnet/entities.tsv.zst";
+const TRACES: &str = "traces";
 const RELATIONS: &str = "wordnet/relations.tsv.zst";
 const DIM: usize = 384;
 const STAND_IN_ROWS: usize = 20_000;
@@ -73,6 +74,11 @@ impl Data {
         npy::write(&path, DIM, &values)?;
         let array = Array { rows, columns: DIM, values };
         Ok(Vectors { path, array, note: "synthetic data: normal deviates, 20,000 x 384" })
+    }
+
+    /// Where access traces lie, if they are here.
+    pub fn traces(&self) -> PathBuf {
+        self.directory.join(TRACES)
     }
 
     /// Vectors as services returned them, by the name of the file; none without the real data.

@@ -67,6 +67,10 @@ pub struct Options {
     /// Rows of the large array of `bounded` and `open`
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     large_rows: usize,
+    /// Only hit ratios of the access traces in this folder (NAME.u64.zst, and NAME.w32.zst with
+    /// sizes), for `cache`: a line for each trace, size and policy
+    #[arg(long, value_name = "DIR")]
+    traces: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -155,6 +155,11 @@ impl Table {
         Self { json, rows: Vec::new(), failures: false }
     }
 
+    /// Are rows printed as lines of JSON?
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Takes a row in.
     pub fn add(&mut self, row: Row) -> Result<(), BenchError> {
         if self.json {
