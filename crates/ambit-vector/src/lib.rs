@@ -33,6 +33,7 @@ pub mod lossless;
 mod metric;
 pub mod oracle;
 pub mod planes;
+pub mod product;
 pub mod quantizer;
 pub mod rabitq;
 pub mod rotation;

@@ -80,6 +80,62 @@ fn lanes_sum(x: __m512i) -> __m128i {
     _mm_add_epi16(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves))
 }
 
+/// As `portable::bytes`: a table of 256 bytes in four registers, two blocks at a time.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+pub(super) fn bytes(tables: &[[u8; 256]], codes: &[u8], stride: usize, out: &mut [[u32; ROWS]]) {
+    let pairs = codes.chunks(2 * stride).zip(out.chunks_mut(2));
+    for (blocks, out) in pairs {
+        out.fill([0; ROWS]);
+        // The last block may be alone: it is then looked up twice and counted once.
+        let first = blocks[..tables.len() * ROWS].as_chunks::<ROWS>().0;
+        let second = blocks.get(stride..).filter(|second| !second.is_empty()).unwrap_or(blocks);
+        let second = second[..tables.len() * ROWS].as_chunks::<ROWS>().0;
+        let parts = first.chunks(GROUPS).zip(second.chunks(GROUPS));
+        for ((first, second), tables) in parts.zip(tables.chunks(GROUPS)) {
+            add_bytes(tables, first, second, out);
+        }
+    }
+}
+
+/// Adds the sums of up to [`GROUPS`] parts of two blocks, or of the first one alone.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi")]
+fn add_bytes(
+    tables: &[[u8; 256]],
+    first: &[[u8; ROWS]],
+    second: &[[u8; ROWS]],
+    out: &mut [[u32; ROWS]],
+) {
+    let low = _mm512_set1_epi16(0xFF);
+    // Even and odd rows of both blocks.
+    let mut sums = [_mm512_setzero_si512(); 2];
+    for ((table, first), second) in tables.iter().zip(first).zip(second) {
+        // SAFETY: a table has 256 bytes, four times 64; the codes of a part are arrays of 32.
+        let (table, codes) = unsafe {
+            let from: *const __m512i = table.as_ptr().cast();
+            let quarter = |i| _mm512_loadu_si512(from.add(i));
+            let (first, second) = (first.as_ptr().cast(), second.as_ptr().cast());
+            let first = _mm512_castsi256_si512(_mm256_loadu_si256(first));
+            let both = _mm512_inserti64x4::<1>(first, _mm256_loadu_si256(second));
+            ([quarter(0), quarter(1), quarter(2), quarter(3)], both)
+        };
+        let lower = _mm512_permutex2var_epi8(table[0], codes, table[1]);
+        let upper = _mm512_permutex2var_epi8(table[2], codes, table[3]);
+        let found = _mm512_mask_blend_epi8(_mm512_movepi8_mask(codes), lower, upper);
+        sums[0] = _mm512_add_epi16(sums[0], _mm512_and_si512(found, low));
+        sums[1] = _mm512_add_epi16(sums[1], _mm512_srli_epi16::<8>(found));
+    }
+    let mut rows = [[0u16; 32]; 2];
+    for (rows, sums) in rows.iter_mut().zip(sums) {
+        // SAFETY: `rows` has 32 integers of 16 bits.
+        unsafe { _mm512_storeu_si512(rows.as_mut_ptr().cast(), sums) };
+    }
+    for (block, out) in out.iter_mut().enumerate() {
+        for (row, sum) in out.iter_mut().enumerate() {
+            *sum += u32::from(rows[row % 2][block * 16 + row / 2]);
+        }
+    }
+}
+
 /// As `portable::fields`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 pub(super) fn fields(

@@ -4,7 +4,7 @@
 //! them and no sum across a register is needed. Two kernels:
 //!
 //! - tables: a code is nibbles, and each nibble picks one of sixteen bytes of a table that the
-//!   query made; the bytes of a row are added up. (F. Andre, A. Kermarrec and N. Le Scouarnec,
+//!   query made; the bytes of a row are added up; or a code is bytes, and tables have 256. (F. Andre, A. Kermarrec and N. Le Scouarnec,
 //!   "Cache locality is not enough", 2015.) A table lies in a register.
 //! - fields: a code is unsigned numbers of 1, 2, 4 or 8 bits, and is multiplied by a query of
 //!   signed bytes.

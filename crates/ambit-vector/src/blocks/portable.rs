@@ -15,6 +15,18 @@ pub(super) fn tables(tables: &[[u8; 16]], codes: &[u8], stride: usize, out: &mut
     }
 }
 
+/// `out[block][row]` = the sum over parts of the byte that the row's byte picks.
+pub(super) fn bytes(tables: &[[u8; 256]], codes: &[u8], stride: usize, out: &mut [[u32; ROWS]]) {
+    for (block, out) in codes.chunks(stride).zip(out) {
+        *out = [0; ROWS];
+        for (table, codes) in tables.iter().zip(block.as_chunks::<ROWS>().0) {
+            for (sum, code) in out.iter_mut().zip(codes) {
+                *sum += u32::from(table[usize::from(*code)]);
+            }
+        }
+    }
+}
+
 /// `out[row]` += the products of the row's numbers and the query's, shifted.
 pub(super) fn fields(
     field: Field,

@@ -94,6 +94,27 @@ impl Blocks {
         }
     }
 
+    /// `out[b][r]` = the sum over parts of the byte of the part's table that the byte of row r of
+    /// block b picks.
+    ///
+    /// `codes`: a block each `stride` bytes, which begins with 32 bytes, one a row, for each table.
+    pub(crate) fn bytes(
+        self,
+        tables: &[[u8; 256]],
+        codes: &[u8],
+        stride: usize,
+        out: &mut [[u32; ROWS]],
+    ) {
+        assert!(stride >= (tables.len() * ROWS).max(1), "blocks of other codes");
+        assert_eq!(codes.len(), stride * out.len(), "not a sum for each row");
+        #[cfg(target_arch = "x86_64")]
+        if self.0 == Kind::Avx512 && is_x86_feature_detected!("avx512vbmi") {
+            // SAFETY: this value exists, so AVX-512F and BW were detected, and VBMI just now.
+            return unsafe { super::avx512::bytes(tables, codes, stride, out) };
+        }
+        portable::bytes(tables, codes, stride, out);
+    }
+
     /// `out[r]` += 2^`shift` times the inner product of the numbers of row r and the query.
     ///
     /// `block`: fields of as many numbers as the query has.

@@ -43,6 +43,32 @@ fn every_number_of_groups_adds_up() {
     }
 }
 
+#[test]
+fn every_number_of_parts_and_blocks_adds_up() {
+    let step = if cfg!(miri) { 13 } else { 1 };
+    for parts in (1..=20).step_by(step).chain([255, 256, 257, 300]) {
+        for blocks in 0..4 {
+            let stride = parts * ROWS + parts % 3;
+            let codes = bytes(stride * blocks, parts as u64);
+            let table = |part| bytes(256, 900 + part as u64).try_into().unwrap();
+            let tables: Vec<[u8; 256]> = (0..parts)
+                .map(|part| if parts == 256 { [255; 256] } else { table(part) })
+                .collect();
+            for set in Blocks::available() {
+                let mut out = vec![[7; ROWS]; blocks];
+                set.bytes(&tables, &codes, stride, &mut out);
+                for (block, sums) in out.iter().enumerate() {
+                    for (row, sum) in sums.iter().enumerate() {
+                        let code = |part: usize| codes[block * stride + part * ROWS + row];
+                        let one = |part: usize| u32::from(tables[part][usize::from(code(part))]);
+                        assert_eq!(*sum, (0..parts).map(one).sum(), "{set:?}, {parts} parts");
+                    }
+                }
+            }
+        }
+    }
+}
+
 const WIDTHS: [Field; 4] = [Field::One, Field::Two, Field::Four, Field::Eight];
 
 fn check_fields(dim: usize, seed: u64, extreme: bool) {

@@ -35,6 +35,8 @@ mod train;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use nearest::tile_sums;
+
 pub use centroids::Centroids;
 pub use error::KmeansError;
 pub use options::{Balance, MAX_CLUSTERS, Options, Progress, Trained};

@@ -107,7 +107,7 @@ fn strip<W: Wide, const R: usize, const P: usize>(
 
 /// start + row . centroid for `R` rows and `P` panels of centroids.
 #[inline(always)]
-fn tile_sums<W: Wide, const R: usize, const P: usize>(
+pub(crate) fn tile_sums<W: Wide, const R: usize, const P: usize>(
     wide: W,
     dim: usize,
     panels: &[&[[f32; LANES]]; P],
