@@ -116,6 +116,8 @@ pub enum Command {
     Collections,
     /// Show who holds how many bytes, of this process or of a command that is running
     Memory(command::memory::Options),
+    /// Merge segments, build the codes that make searches fast, delete what nothing names
+    Optimize,
     /// Check every checksum and invariant of the store
     Verify,
     /// Show each setting and where it came from

@@ -92,7 +92,7 @@ fn main() {
             scans.push(cpu_seconds(|| {
                 let query = Query { vector, k: 10, metric };
                 if let Ok(answer) = search(&source, &query, &options)
-                    && let Exactness::Exact { rescored, .. } = black_box(answer).exactness
+                    && let Exactness::Certified { rescored, .. } = black_box(answer).exactness
                 {
                     rescored_rows += rescored;
                 }

@@ -13,15 +13,26 @@ pub struct Hit {
 }
 
 /// What is known about an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Exactness {
-    /// The same rows, scores and order as scoring every row in f64.
-    Exact {
-        /// Rows that the scan read, deleted ones included.
+    /// The same rows, scores and order as scoring every row in f64: each other row has a
+    /// proved bound that is worse than the last one of the answer.
+    Certified {
+        /// Rows that were looked at, by their codes or exactly, deleted ones included.
         scanned: u64,
-        /// Rows that the error bound did not exclude, and that were scored again in f64.
+        /// Of them, those that have no codes (that could be read), and were read exactly.
+        uncoded: u64,
+        /// Of the others, those whose fine codes were looked at, because the coarse ones left them.
+        refined: u64,
+        /// Of all, those that were scored in f64.
         rescored: u64,
+        /// By how much the last row of the answer is better than the best bound of a row that
+        /// its codes excluded: as a difference of scores, at least 0; infinite where codes excluded
+        /// none.
+        margin: f64,
+        /// Codes there were, but they could not be read, and exact rows were read instead.
+        fell_back: bool,
     },
 }
 

@@ -1,12 +1,17 @@
-//! Which k rows are nearest to one query? All rows in f32, the few that matter in f64.
+//! Which k rows are nearest to one query? All rows by codes or in f32, the few that matter in
+//! f64.
 //!
 //! Bound by memory bandwidth: each stretch of a block is scored into a small buffer, and the
 //! rows that reach the cut are scored again while the stretch is in the second-level cache.
 
+use std::ops::Range;
+
 use ambit_mem::{Bytes, Reservation};
 
 use crate::answer::Answer;
+use crate::certified::{Context, Found, Portion, Prepared, Seen, Strips};
 use crate::error::SearchError;
+use crate::plan::{Plan, Portions};
 use crate::query::{Options, Query, check};
 use crate::refine::{Best, stretches};
 use crate::scorer::Scorer;
@@ -19,6 +24,10 @@ const STRETCH_BYTES: usize = 1 << 20;
 
 /// Rows of a stretch at most, which bounds the buffer of scores to 64 KiB.
 const STRETCH_ROWS: usize = 16 << 10;
+
+/// Rows whose codes are scanned before the best of them are looked at more closely; bounds the strips to
+/// 1 MiB.
+const PORTION_ROWS: usize = 128 << 10;
 
 /// The `query.k` rows of `source` nearest to `query`, best first, equal scores by key.
 ///
@@ -35,7 +44,8 @@ const STRETCH_ROWS: usize = 16 << 10;
 ///
 /// # Cost
 ///
-/// Reads every row once. Scratch per thread: at most 64 KiB and 16 bytes for each of k.
+/// Reads the codes of every row that has some, and every other row, once. Scratch per thread: at
+/// most 64 KiB, 1 MiB more where there are codes, and 160 bytes for each of k.
 pub fn search<S: DenseSource + ?Sized>(
     source: &S,
     query: &Query<'_>,
@@ -56,46 +66,87 @@ pub(crate) fn search_checked<S: DenseSource + ?Sized>(
     k: usize,
     options: &Options<'_>,
 ) -> Result<Answer, SearchError> {
-    let threshold = Threshold::none();
-    let len = (STRETCH_BYTES / (4 * scorer.dim())).clamp(4, STRETCH_ROWS);
-    let bytes = len * size_of::<f32>() + Top::initial_bytes(k);
-    let mut workers = run(source, options, || {
-        Ok(Scan {
-            source,
-            scratch: options.account.reserve(Bytes::of(bytes))?,
-            scores: vec![0.0; len],
-            best: Best::new(scorer, k, &threshold),
-            scanned: 0,
-        })
-    })?
-    .into_iter();
-    let Some(mut first) = workers.next() else {
-        return Best::new(scorer, k, &threshold).into_answer(source, 0);
-    };
-    for other in workers {
-        first.scanned += other.scanned;
-        first.best.absorb(other.best, source, &mut first.scratch)?;
+    let portions = Portions { rows: PORTION_ROWS, threads: options.threads };
+    let plan = Plan::with_codes(source, scorer.metric(), portions);
+    let asked = Asked { source, scorer, k, options };
+    match asked.search(&plan, source.has_damaged_codes()) {
+        Err(_) if plan.has_unreadable_codes() => asked.search(&Plan::without_codes(source), true),
+        outcome => outcome,
     }
-    first.best.into_answer(source, first.scanned)
+}
+
+struct Asked<'a, S: ?Sized> {
+    source: &'a S,
+    scorer: Scorer<'a>,
+    k: usize,
+    options: &'a Options<'a>,
+}
+
+impl<S: DenseSource + ?Sized> Asked<'_, S> {
+    fn search(&self, plan: &Plan<'_>, fell_back: bool) -> Result<Answer, SearchError> {
+        let Self { source, scorer, k, options } = *self;
+        let threshold = Threshold::none();
+        let len = (STRETCH_BYTES / (4 * scorer.dim())).clamp(4, STRETCH_ROWS);
+        let mut scratch = options.account.reserve(Bytes::ZERO)?;
+        let prepared = Prepared::new(scorer.vector(), plan, &mut scratch)?;
+        let bytes = len * size_of::<f32>() + Top::initial_bytes(k) + Strips::footprint(plan, 1, k);
+        let mut workers = run(source, plan, options, || {
+            Ok(Scan {
+                source,
+                plan,
+                prepared: &prepared,
+                scratch: options.account.reserve(Bytes::of(bytes))?,
+                scores: vec![0.0; len],
+                strips: Strips::new(plan, 1, k),
+                found: Found::new(Best::new(scorer, k, &threshold)),
+                seen: Seen::none(fell_back),
+            })
+        })?
+        .into_iter();
+        let Some(mut first) = workers.next() else {
+            return Err(SearchError::Cancelled);
+        };
+        for other in workers {
+            first.seen.add(other.seen);
+            first.found.absorb(other.found, source, &mut first.scratch)?;
+        }
+        let Scan { found, mut scratch, seen, .. } = first;
+        let mut context = Context { plan, source, scratch: &mut scratch };
+        found.into_answer(&prepared, seen, &mut context)
+    }
 }
 
 struct Scan<'a, S: ?Sized> {
     source: &'a S,
+    plan: &'a Plan<'a>,
+    prepared: &'a Prepared,
     scratch: Reservation,
     scores: Vec<f32>,
-    best: Best<'a>,
-    scanned: u64,
+    strips: Strips,
+    found: Found<'a>,
+    seen: Seen,
 }
 
 impl<S: DenseSource + ?Sized> Worker for Scan<'_, S> {
     fn take(&mut self, block: usize, rows: &DenseBlock<'_>) -> Result<(), SearchError> {
-        let dim = self.best.scorer().dim();
-        for stretch in stretches(rows, block, dim, self.scores.len()) {
+        let best = &mut self.found.best;
+        for stretch in stretches(rows, block, best.scorer().dim(), self.scores.len()) {
             let scores = &mut self.scores[..stretch.norms.len()];
-            self.best.scorer().scan(stretch.vectors, scores);
-            self.scanned += scores.len() as u64;
-            self.best.refine(self.source, &stretch, scores, &mut self.scratch)?;
+            best.scorer().scan(stretch.vectors, scores);
+            self.seen.uncoded += scores.len() as u64;
+            best.refine(self.source, &stretch, scores, &mut self.scratch)?;
         }
         Ok(())
+    }
+
+    fn sift(&mut self, part: usize, rows: Range<usize>) -> Result<(), SearchError> {
+        self.seen.coded += rows.len() as u64;
+        let prepared = std::slice::from_ref(self.prepared);
+        self.strips.fill(self.plan, part, rows.clone(), prepared)?;
+        let Found { best, sieve } = &mut self.found;
+        let portion = Portion { part, rows, query: 0 };
+        let (plan, source) = (self.plan, self.source);
+        let mut context = Context { plan, source, scratch: &mut self.scratch };
+        sieve.sift(&portion, self.prepared, &mut self.strips, best, &mut context)
     }
 }

@@ -1,9 +1,10 @@
 //! What is nearest, and how sure are we? Exact search over dense vectors.
 //!
-//! A search reads every row once with an f32 kernel at memory bandwidth, and scores again in
-//! f64 only the rows that a proved error bound does not exclude. The answer is the one that
-//! scoring every row in f64 would give, in that order, ties by key; [`Exactness`] says how many
-//! rows were scored again. The proof is in the header of `scorer`.
+//! A search looks at every row once, by its codes where there are any ([`CodedPart`]), else
+//! with an f32 kernel at memory bandwidth, and scores in f64 only the rows that a proved error
+//! bound does not exclude. The answer is the one that scoring every row in f64 would give, in
+//! that order, ties by key; [`Exactness`] says how many rows were looked at how closely. The proofs
+//! are in the headers of `scorer` and of [`ambit_vector::planes::bound`].
 //!
 //! Rows come from a [`DenseSource`], one snapshot of one space; where they live is not known
 //! here. All scratch is charged to the account that the caller names.
@@ -11,8 +12,10 @@
 
 mod answer;
 mod batch;
+mod certified;
 mod error;
 mod exact;
+mod plan;
 mod query;
 mod refine;
 mod scorer;
@@ -25,6 +28,6 @@ pub use batch::search_batch;
 pub use error::SearchError;
 pub use exact::search;
 pub use query::{Batch, BatchOptions, Options, Query, Sharing};
-pub use source::{DenseBlock, DenseSource, RowRef, Rows, SourceError};
+pub use source::{CodedPart, DenseBlock, DenseSource, RowRef, Rows, SourceError};
 
 pub use ambit_vector::Metric;

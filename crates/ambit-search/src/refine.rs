@@ -8,9 +8,9 @@
 use ambit_mem::Reservation;
 use ambit_vector::Cut;
 
-use crate::answer::{Answer, Exactness, Hit};
+use crate::answer::Hit;
 use crate::error::SearchError;
-use crate::scorer::Scorer;
+use crate::scorer::{Goodness, Scorer};
 use crate::source::{DenseBlock, DenseSource, RowRef};
 use crate::top::{Entry, OfferError, Threshold, Top};
 
@@ -92,18 +92,46 @@ impl<'a> Best<'a> {
             if stretch.rows.dead.is_some_and(|dead| dead(number)) {
                 continue;
             }
-            self.rescored += 1;
             let row = RowRef { part: stretch.rows.part, row: number };
-            let entry = Entry { goodness: self.scorer.goodness(vector), row };
-            let taken = self
-                .top
-                .offer(entry, source, scratch)
-                .map_err(|error| error.while_scanning(Some(stretch.block)))?;
-            if taken && let Some(kth) = self.top.kth() {
-                self.threshold.raise(kth);
-                self.follow_threshold();
-            }
+            self.offer(row, vector, stretch.block, source, scratch)?;
         }
+    }
+
+    /// Scores a row in f64, and takes it if it is among the best k.
+    ///
+    /// # Errors
+    ///
+    /// As [`Best::refine`].
+    pub(crate) fn offer<S: DenseSource + ?Sized>(
+        &mut self,
+        row: RowRef,
+        vector: &[f32],
+        block: usize,
+        source: &S,
+        scratch: &mut Reservation,
+    ) -> Result<(), SearchError> {
+        self.rescored += 1;
+        let entry = Entry { goodness: self.scorer.goodness(vector), row };
+        let taken = self
+            .top
+            .offer(entry, source, scratch)
+            .map_err(|error| error.while_scanning(Some(block)))?;
+        if taken && let Some(kth) = self.top.kth() {
+            self.threshold.raise(kth);
+            self.follow_threshold();
+        }
+        Ok(())
+    }
+
+    /// Results wanted.
+    pub(crate) fn k(&self) -> usize {
+        self.top.k()
+    }
+
+    /// The score that k rows have reached; none yet, or none that is a number.
+    pub(crate) fn threshold_score(&mut self) -> Option<f64> {
+        self.follow_threshold();
+        (self.known > f64::NEG_INFINITY).then(|| self.scorer.score(Goodness::of(self.known)))
     }
 
     /// Moves the cut to the shared threshold.
@@ -133,16 +161,15 @@ impl<'a> Best<'a> {
         Ok(())
     }
 
-    /// The answer, of `scanned` rows.
+    /// The hits, best first, and how many rows were scored in f64.
     ///
     /// # Errors
     ///
     /// `Source` if keys cannot be compared.
-    pub(crate) fn into_answer<S: DenseSource + ?Sized>(
+    pub(crate) fn into_hits<S: DenseSource + ?Sized>(
         self,
         source: &S,
-        scanned: u64,
-    ) -> Result<Answer, SearchError> {
+    ) -> Result<(Vec<Hit>, u64), SearchError> {
         let scorer = self.scorer;
         let sorted = self
             .top
@@ -152,6 +179,6 @@ impl<'a> Best<'a> {
             .into_iter()
             .map(|entry| Hit { row: entry.row, score: scorer.score(entry.goodness) })
             .collect();
-        Ok(Answer { hits, exactness: Exactness::Exact { scanned, rescored: self.rescored } })
+        Ok((hits, self.rescored))
     }
 }

@@ -27,6 +27,11 @@ use ambit_vector::{Cut, Kernels, Metric, bounds, kernels};
 pub(crate) struct Goodness(f64);
 
 impl Goodness {
+    /// The goodness of this number; not for NaN.
+    pub(crate) fn of(value: f64) -> Self {
+        Self(value)
+    }
+
     /// Compares so that the better score is greater; zeros of both signs are equal, and so are
     /// all NaN.
     pub(crate) fn compare(self, other: Self) -> std::cmp::Ordering {
@@ -53,6 +58,14 @@ impl<'q> Scorer<'q> {
     pub(crate) fn new(vector: &'q [f32], metric: Metric) -> Self {
         let kernels = kernels();
         Self { kernels, metric, vector, norm_sq: kernels.norm_sq_f64(vector) }
+    }
+
+    pub(crate) fn metric(&self) -> Metric {
+        self.metric
+    }
+
+    pub(crate) fn vector(&self) -> &'q [f32] {
+        self.vector
     }
 
     pub(crate) fn dim(&self) -> usize {

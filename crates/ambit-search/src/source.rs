@@ -3,9 +3,13 @@
 //! A source gives out rows in blocks of about 1 MiB, so that a block fits a second-level cache
 //! and a thread has enough to do between two looks at the shared counter. Keys are asked for
 //! only to break ties. What a row belongs to, and whether it is mapped, decoded or in a
-//! memtable, is the source's matter.
+//! memtable, is the source's matter. Parts that have code planes beside their rows offer them as
+//! [`CodedPart`]s; then their blocks are read only if the planes cannot be.
 
 use std::cmp::Ordering;
+use std::ops::Range;
+
+use ambit_vector::planes::Model;
 
 /// What a source failed with; boxed, because sources are many.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -105,10 +109,67 @@ pub trait DenseSource: Sync {
     /// Whatever keeps the rows from being read; the search ends with it.
     fn visit(&self, block: usize, take: &mut dyn FnMut(DenseBlock<'_>)) -> Result<(), SourceError>;
 
+    /// The parts that have code planes, each covering blocks that no other covers.
+    fn coded(&self) -> Vec<&dyn CodedPart> {
+        Vec::new()
+    }
+
+    /// Whether there are code planes that [`DenseSource::coded`] leaves out because they are
+    /// damaged; answers say so.
+    fn has_damaged_codes(&self) -> bool {
+        false
+    }
+
     /// Compares the keys of two rows; asked only when their scores are equal.
     ///
     /// # Errors
     ///
     /// Whatever keeps the keys from being read; the search ends with it.
     fn compare_keys(&self, a: RowRef, b: RowRef) -> Result<Ordering, SourceError>;
+}
+
+/// The code planes ([`ambit_vector::planes`]) of one part's rows, in the order of its blocks.
+///
+/// Rows are counted by position among those that have a vector. The same threads and locks as
+/// for [`DenseSource::visit`].
+pub trait CodedPart: Sync {
+    /// The part, as [`DenseBlock::part`] names it.
+    fn part(&self) -> u32;
+
+    /// The blocks of the source whose rows these are.
+    fn blocks(&self) -> Range<usize>;
+
+    /// The model that the rows are coded with, of the source's dimension and metric.
+    fn model(&self) -> &Model;
+
+    /// The number of rows.
+    fn rows(&self) -> usize;
+
+    /// Gives the coarse plane of `rows`, which begin at a multiple of
+    /// [`ambit_vector::planes::BLOCK_ROWS`] and end at one or at the last row, to `take`.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being read; the search then goes without codes.
+    fn coarse(&self, rows: Range<usize>, take: &mut dyn FnMut(&[u8])) -> Result<(), SourceError>;
+
+    /// Gives the fine plane of `rows` to `take`.
+    ///
+    /// # Errors
+    /// As [`CodedPart::coarse`].
+    fn fine(&self, rows: Range<usize>, take: &mut dyn FnMut(&[u8])) -> Result<(), SourceError>;
+
+    /// The row number in the part of the row at `position`.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being read; the search ends with it.
+    fn number(&self, position: usize) -> Result<u32, SourceError>;
+
+    /// Whether the row of this number is deleted.
+    fn is_dead(&self, number: u32) -> bool;
+
+    /// Gives the vector at `position`, dim f32, to `take`.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being read; the search ends with it.
+    fn vector(&self, position: usize, take: &mut dyn FnMut(&[f32])) -> Result<(), SourceError>;
 }

@@ -1,33 +1,38 @@
-//! How do threads share the blocks of a source?
+//! How do threads share the work of a search?
 //!
-//! Each takes the next block from one counter until none is left; the calling thread is one of
-//! them. The first failure stops all at their next block. If the system refuses a thread, the
+//! Each takes the next unit from one counter until none is left; the calling thread is one of
+//! them. The first failure stops all at their next unit. If the system refuses a thread, the
 //! others do its work.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::SearchError;
+use crate::plan::{Plan, Unit};
 use crate::query::Options;
 use crate::source::{DenseBlock, DenseSource};
 
-/// What one thread does with the blocks that it takes.
+/// What one thread does with the work that it takes.
 pub(crate) trait Worker: Send {
     /// Works on some rows of `block`; their lengths fit each other.
     fn take(&mut self, block: usize, rows: &DenseBlock<'_>) -> Result<(), SearchError>;
+
+    /// Works on the codes of rows `rows` of coded part `part`.
+    fn sift(&mut self, part: usize, rows: std::ops::Range<usize>) -> Result<(), SearchError>;
 }
 
-/// Runs one worker per thread over all blocks and returns the workers.
+/// Runs one worker per thread over all of `plan` and returns the workers.
 ///
 /// # Errors
 ///
 /// The first failure of a worker or of the source, or `Cancelled`.
 pub(crate) fn run<S: DenseSource + ?Sized, W: Worker>(
     source: &S,
+    plan: &Plan<'_>,
     options: &Options<'_>,
     mut worker: impl FnMut() -> Result<W, SearchError>,
 ) -> Result<Vec<W>, SearchError> {
-    let threads = options.threads.min(source.blocks()).max(1);
+    let threads = options.threads.min(plan.units()).max(1);
     let mut workers = Vec::with_capacity(threads);
     for _ in 0..threads {
         workers.push(worker()?);
@@ -36,7 +41,7 @@ pub(crate) fn run<S: DenseSource + ?Sized, W: Worker>(
     let failure = OnceLock::new();
     let work = |worker: &mut W| {
         while failure.get().is_none() {
-            match step(source, options, &next, worker) {
+            match step(source, plan, options, &next, worker) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
@@ -64,18 +69,20 @@ pub(crate) fn run<S: DenseSource + ?Sized, W: Worker>(
     }
 }
 
-/// Takes one block; false if none was left.
-fn step<S: DenseSource + ?Sized, W: Worker>(
+/// Takes one unit; false if none was left.
+fn step<S: DenseSource + ?Sized>(
     source: &S,
+    plan: &Plan<'_>,
     options: &Options<'_>,
     next: &AtomicUsize,
-    worker: &mut W,
+    worker: &mut impl Worker,
 ) -> Result<bool, SearchError> {
     options.check_cancel()?;
-    let block = next.fetch_add(1, Ordering::Relaxed);
-    if block >= source.blocks() {
-        return Ok(false);
-    }
+    let block = match plan.unit(next.fetch_add(1, Ordering::Relaxed)) {
+        None => return Ok(false),
+        Some(Unit::Codes { part, rows }) => return worker.sift(part, rows).map(|()| true),
+        Some(Unit::Block(block)) => block,
+    };
     let mut outcome = Ok(());
     let mut take = |rows: DenseBlock<'_>| {
         if outcome.is_ok() {

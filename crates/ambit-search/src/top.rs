@@ -58,6 +58,11 @@ impl Top {
         Self { k, heap: Vec::with_capacity(k.min(FIRST_ENTRIES)) }
     }
 
+    /// Entries wanted.
+    pub(crate) fn k(&self) -> usize {
+        self.k
+    }
+
     /// The k-th best goodness; none before there are k.
     pub(crate) fn kth(&self) -> Option<Goodness> {
         if self.heap.len() < self.k { None } else { self.heap.first().map(|entry| entry.goodness) }

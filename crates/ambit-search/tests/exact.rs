@@ -14,7 +14,7 @@ use ambit_search::{
     search_batch,
 };
 use proptest::prelude::*;
-use support::{Memory, Random, account, assert_exact, brute_force};
+use support::{Coded, Memory, Random, account, assert_exact, brute_force};
 
 #[test]
 fn random_rows_are_found_as_by_brute_force() {
@@ -165,7 +165,7 @@ fn few_rows_are_scored_again_where_scores_differ() {
     for metric in Metric::ALL {
         let vector = random.vector(128);
         let query = Query { vector: &vector, k: 10, metric };
-        let Exactness::Exact { scanned, rescored } =
+        let Exactness::Certified { scanned, rescored, .. } =
             search(&source, &query, &options).unwrap().exactness
         else {
             unreachable!("an exact search says so")
@@ -285,6 +285,106 @@ fn a_source_that_fails_ends_the_search_with_its_reason_and_the_block() {
         let error = search(&source, &query, &options).unwrap_err();
         assert!(matches!(error, SearchError::MalformedBlock { block: 4, .. }), "{error}");
     }
+}
+
+#[test]
+fn codes_leave_few_rows_and_say_how_sure_they_are() {
+    let (dim, rows, queries) = support::real_or_clustered(20_000, 20);
+    let n = (rows.len() / dim) as u64;
+    let source = Memory::new(dim, rows).cut(600);
+    let model = support::model(&source, Metric::Cosine);
+    let coded = Coded::whole(&source, &model);
+    let account = account();
+    let options = Options { threads: 1, account: &account, cancel: None };
+    let (mut all_refined, mut all_rescored, count) = (0, 0, (queries.len() / dim) as u64);
+    for vector in queries.chunks(dim) {
+        let query = Query { vector, k: 10, metric: Metric::Cosine };
+        let answer = search(&coded, &query, &options).unwrap();
+        let Exactness::Certified { scanned, refined, rescored, margin, .. } = answer.exactness
+        else {
+            unreachable!("a search is certified")
+        };
+        assert_eq!(scanned, n);
+        all_refined += refined;
+        all_rescored += rescored;
+        assert!(margin >= 0.0, "{margin}");
+        let all = brute_force(&source, vector, 11, Metric::Cosine);
+        assert!(all[10].score <= answer.hits[9].score);
+    }
+    assert!(all_refined < count * n / 6, "{all_refined} of {n} refined by {count} queries");
+    assert!(all_rescored < count * 200, "{all_rescored} rescored by {count} queries");
+}
+
+#[test]
+fn many_portions_in_many_parts_are_each_looked_at_once() {
+    // 40,000 rows in two coded parts are several portions for a batch, and 700 rows in between
+    // have no codes.
+    let mut random = Random(15);
+    let source = Memory::new(8, random.vector(80_700 * 8)).cut(100);
+    let model = support::model(&source, Metric::Euclidean);
+    let coded = Coded::new(&source, &model, &[0..400, 407..807]);
+    let queries = random.vector(19 * 8);
+    let account = account();
+    for threads in [1, 2, 5] {
+        let options = Options { threads, account: &account, cancel: None };
+        let batch = Batch { vectors: &queries, k: 5, metric: Metric::Euclidean };
+        let options = BatchOptions { options, sharing: Sharing::Shared };
+        let answers = search_batch(&coded, &batch, &options).unwrap();
+        for (vector, answer) in queries.chunks(8).zip(answers) {
+            let query = Query { vector, k: 5, metric: Metric::Euclidean };
+            let alone = search(&coded, &query, &options.options).unwrap();
+            for answer in [answer, alone] {
+                let expected = brute_force(&source, vector, 5, Metric::Euclidean);
+                support::assert_same(&answer.hits, &expected);
+                let Exactness::Certified { scanned, uncoded, .. } = answer.exactness else {
+                    unreachable!("a search is certified")
+                };
+                assert_eq!((scanned, uncoded), (80_700, 700));
+            }
+        }
+    }
+}
+
+#[test]
+fn planes_that_cannot_be_read_are_replaced_by_exact_rows_and_the_answer_says_so() {
+    let mut random = Random(13);
+    let source = Memory::new(32, random.vector(3000 * 32)).cut(100);
+    let model = support::model(&source, Metric::Cosine);
+    let queries = random.vector(3 * 32);
+    let account = account();
+    for threads in [1, 2] {
+        let coded = Coded::new(&source, &model, &[0..10, 20..30]).unreadable(1);
+        let options = Options { threads, account: &account, cancel: None };
+        let batch = Batch { vectors: &queries, k: 7, metric: Metric::Cosine };
+        let options = BatchOptions { options, sharing: Sharing::Shared };
+        let answers = search_batch(&coded, &batch, &options).unwrap();
+        for (vector, answer) in queries.chunks(32).zip(answers) {
+            let query = Query { vector, k: 7, metric: Metric::Cosine };
+            let alone = search(&coded, &query, &options.options).unwrap();
+            for answer in [answer, alone] {
+                let expected = brute_force(&source, vector, 7, Metric::Cosine);
+                support::assert_same(&answer.hits, &expected);
+                let Exactness::Certified { fell_back, refined, .. } = answer.exactness else {
+                    unreachable!("a search is certified")
+                };
+                assert!(fell_back && refined == 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn codes_of_another_metric_are_not_read() {
+    let mut random = Random(14);
+    let source = Memory::new(16, random.vector(500 * 16)).cut(100);
+    let model = support::model(&source, Metric::Cosine);
+    let coded = Coded::whole(&source, &model).unreadable(0);
+    let vector = random.vector(16);
+    let account = account();
+    let options = Options { threads: 1, account: &account, cancel: None };
+    let query = Query { vector: &vector, k: 7, metric: Metric::Euclidean };
+    let answer = search(&coded, &query, &options).unwrap();
+    support::assert_same(&answer.hits, &brute_force(&source, &vector, 7, Metric::Euclidean));
 }
 
 proptest! {

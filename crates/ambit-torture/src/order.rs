@@ -150,7 +150,8 @@ impl Audit {
 
     fn give(&mut self, name: &str) {
         let is_kept = match FileName::parse(name) {
-            Some(FileName::Temporary(_)) | None => false,
+            // What is derived may be derived again.
+            Some(FileName::Temporary(_) | FileName::Derived { .. }) | None => false,
             Some(file) => file.id().is_some(),
         };
         if is_kept && !self.given.insert(name.to_owned()) {

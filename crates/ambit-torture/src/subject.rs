@@ -297,6 +297,7 @@ pub fn orphans(disk: &SimFs) -> Result<Vec<String>, StoreError> {
     let manifests = files.iter().filter(|name| name.starts_with("manifest-")).count();
     let strange = files.into_iter().filter(|name| match FileName::parse(name) {
         Some(FileName::Manifest(_)) => manifests > 1,
+        Some(FileName::Derived { segment, .. }) => !named.contains(&FileName::Segment(segment)),
         Some(file) => !named.contains(&file),
         None => true,
     });

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use ambit_vector::planes::{BLOCK_ROWS, Coarse, Encoder, Fine, Model, Query, Scanned, units};
+use ambit_vector::planes::{BLOCK_ROWS, Coarse, Encoder, Fine, Model, Query, units};
 use ambit_vector::{Metric, kernels};
 
 const K: usize = 10;
@@ -98,7 +98,7 @@ fn main() {
             ready.cut(scores[K - 1])
         })
         .collect();
-    let mut found = Scanned::with_capacity(CHUNK);
+    let (mut uppers, mut estimates) = (vec![0.0; CHUNK], vec![0.0; CHUNK]);
     for unit in units() {
         let (mut scan, mut refine) = (f64::MAX, f64::MAX);
         let (mut left, mut final_left) = (0, 0);
@@ -109,15 +109,22 @@ fn main() {
                 let chunk_len = CHUNK / BLOCK_ROWS * layout.coarse_block_len();
                 for (number, bytes) in coarse.chunks(chunk_len).enumerate() {
                     let first = number * CHUNK;
+                    let rows = CHUNK.min(n - first);
                     let start = Instant::now();
-                    Coarse::new(layout, bytes, CHUNK.min(n - first))
-                        .scan(unit, ready, cut, &mut found);
+                    let coarse = Coarse::new(layout, bytes, rows);
+                    coarse.scan(unit, ready, &mut uppers, &mut estimates);
+                    let mut found = Vec::new();
+                    let (mut next, _) = unit.next_reaching(&uppers[..rows], cut, 0);
+                    while next < rows {
+                        found.push(next);
+                        next = unit.next_reaching(&uppers[..rows], cut, next + 1).0;
+                    }
                     scan_time += start.elapsed().as_secs_f64();
-                    left += found.rows().len();
+                    left += found.len();
                     let fine = Fine::new(layout, &fine[first * layout.fine_len()..]);
                     let start = Instant::now();
-                    for (&row, &estimate) in found.rows().iter().zip(found.estimates()) {
-                        let (_, upper) = fine.refine(unit, ready, row as usize, estimate);
+                    for row in found {
+                        let (_, upper) = fine.refine(unit, ready, row, estimates[row]);
                         final_left += usize::from(upper >= cut);
                     }
                     refine_time += start.elapsed().as_secs_f64();

@@ -314,7 +314,8 @@ impl Collection {
             return Err(Error::invalid(format!("k is {}; it must be 1 to {MAX_K}", request.k)));
         }
         let space = &self.schema.spaces[position];
-        Ok((SpaceSource::new(&self.view, position, space.dim), space))
+        let models = self.store.models();
+        Ok((SpaceSource::new(&self.view, position, space.dim, models)?, space))
     }
 
     fn answer(&self, found: ambit_search::Answer) -> Result<Answer> {

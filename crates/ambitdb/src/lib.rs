@@ -29,6 +29,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod codes;
 mod collection;
 mod config;
 mod entity;
@@ -48,6 +49,7 @@ pub use ambit_search::{Exactness, Sharing};
 pub use ambit_store::engine::{MergeProgress, Reclaimed, VerifyReport, VersionInfo};
 pub use ambit_vector::Metric;
 pub use batch::WriteBatch;
+pub use codes::CodesReport;
 pub use collection::{
     Answer, Collection, EachRows, EntityInfo, Hit, ListOptions, MAX_K, SearchRequest,
 };

@@ -1,10 +1,13 @@
 //! One dense space of one snapshot, as the search reads it.
 
 use std::cmp::Ordering;
+use std::sync::Arc;
 
-use ambit_search::{DenseBlock, DenseSource, RowRef, Rows, SourceError};
-use ambit_store::engine::{BlockRef, FixedBlock, RowList, RowRef as StoredRow, TableView};
+use ambit_search::{CodedPart, DenseBlock, DenseSource, RowRef, Rows, SourceError};
+use ambit_store::engine::{BlockRef, Derived, FixedBlock, RowList, RowRef as StoredRow, TableView};
+use ambit_store::{ErrorKind as StoreErrorKind, StoreError};
 
+use crate::codes::{Models, SegmentCodes};
 use crate::key::compare_keys;
 use crate::schema::{norm_column, vector_column};
 
@@ -16,13 +19,42 @@ pub(crate) struct SpaceSource<'a> {
     columns: [usize; 2],
     dim: usize,
     blocks: Vec<BlockRef>,
+    coded: Vec<Arc<SegmentCodes<'a>>>,
+    has_damaged_codes: bool,
 }
 
 impl<'a> SpaceSource<'a> {
-    pub(crate) fn new(view: &'a TableView, space: usize, dim: usize) -> Self {
+    /// The space at position `space`, with the code planes that there are.
+    ///
+    /// # Errors
+    /// I/O. Planes that are damaged, or for whose model the budget has no room, are left out.
+    pub(crate) fn new(
+        view: &'a TableView,
+        space: usize,
+        dim: usize,
+        models: &Models,
+    ) -> Result<Self, StoreError> {
         let columns = [vector_column(space), norm_column(space)];
         let rows = (BLOCK / (dim * 4)).max(1) as u64;
-        Self { view, columns, dim, blocks: view.blocks(columns[0], rows) }
+        let blocks = view.blocks(columns[0], rows);
+        let (mut coded, mut has_damaged_codes) = (Vec::new(), false);
+        for of_part in blocks.chunk_by(|a, b| a.part == b.part) {
+            let Some(part) = of_part.first().map(|block| block.part) else {
+                continue;
+            };
+            if view.segment_id(part).is_none() {
+                continue;
+            }
+            let first = blocks.partition_point(|block| block.part < part);
+            match SegmentCodes::of(view, part, space, first..first + of_part.len(), models) {
+                Ok(Derived::Ready(codes)) => coded.push(codes),
+                Ok(Derived::Missing) => {}
+                Ok(Derived::Damaged(_)) => has_damaged_codes = true,
+                Err(error) if error.kind() == StoreErrorKind::OverBudget => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self { view, columns, dim, blocks, coded, has_damaged_codes })
     }
 }
 
@@ -42,6 +74,14 @@ impl DenseSource for SpaceSource<'_> {
             outcome = give(block.part, &cells, take);
         })?;
         outcome
+    }
+
+    fn coded(&self) -> Vec<&dyn CodedPart> {
+        self.coded.iter().map(|codes| &**codes as &dyn CodedPart).collect()
+    }
+
+    fn has_damaged_codes(&self) -> bool {
+        self.has_damaged_codes
     }
 
     fn compare_keys(&self, a: RowRef, b: RowRef) -> Result<Ordering, SourceError> {

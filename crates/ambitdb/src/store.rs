@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use ambit_mem::{Budget, Bytes};
+use ambit_mem::{Budget, Bytes, Priority};
 use ambit_store::engine::{
     Access, Batch, Engine, EngineOptions, MergeProgress, Reclaimed, RowRef, Snapshot, TableInfo,
     TableView, VerifyReport, VersionInfo,
@@ -16,6 +16,7 @@ use ambit_store::vfs::{OsFs, Vfs};
 use ambit_vector::{Metric, kernels};
 
 use crate::batch::{Change, WriteBatch};
+use crate::codes::Models;
 use crate::collection::Collection;
 use crate::config::{Config, MIN_BUDGET, geometry};
 use crate::entity::{Body, Entity, EntityId, MAX_BODY, Relation, check_key};
@@ -40,6 +41,7 @@ struct Inner {
     budget: Budget,
     /// The next entity id of each table that was written to.
     next_ids: Mutex<HashMap<TableId, Arc<AtomicU64>>>,
+    models: Models,
 }
 
 /// A collection in numbers.
@@ -108,7 +110,8 @@ impl Store {
     ) -> Result<Self> {
         let engine = Engine::open(vfs, host, &budget, options)?;
         let next_ids = Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { engine, budget, next_ids }) })
+        let models = Models::new(budget.account("store/models", Priority::Query));
+        Ok(Self { inner: Arc::new(Inner { engine, budget, next_ids, models }) })
     }
 
     /// Makes everything durable and ends the store in good order; later writes are refused.
@@ -119,6 +122,10 @@ impl Store {
     /// The ledger that everything in the store is charged to.
     pub fn budget(&self) -> &Budget {
         &self.inner.budget
+    }
+
+    pub(crate) fn models(&self) -> &Models {
+        &self.inner.models
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -110,6 +110,7 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
             ));
         }
     }
+    super::codes::build(session, &store, &interrupt)?;
     store.close()?;
     if !options.ack {
         if session.output.is_json() {

@@ -23,6 +23,7 @@ pub fn run(command: Command, session: &mut Session) -> Result<Code, Failure> {
         Command::List(options) => super::list::run(&options, session),
         Command::Collections => super::collections::run(session),
         Command::Memory(options) => super::memory::run(&options, session),
+        Command::Optimize => super::optimize::run(session),
         Command::Verify => super::verify::run(session),
         Command::Config => super::config::run(session),
         Command::Completions(options) => super::completions::run(&options, session),

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use ambit_mem::{Bytes, Priority};
-use ambitdb::{Import, Metric, SpaceKind, Store};
-use clap::Args;
+use ambitdb::{CodesReport, Import, Metric, SpaceKind, Store};
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::Session;
@@ -51,6 +51,16 @@ pub struct Options {
     /// Go on where an earlier import of this file ended
     #[arg(long)]
     resume: bool,
+    /// When to build the codes that make searches fast: now, or later by `ambit optimize`
+    #[arg(long, value_enum, default_value_t = When::Now)]
+    codes: When,
+}
+
+/// When something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    Now,
+    Later,
 }
 
 #[derive(Serialize)]
@@ -63,6 +73,8 @@ struct Imported<'a> {
     first_id: u64,
     segments: u64,
     bytes: u64,
+    coded_rows: u64,
+    import_seconds: f64,
     seconds: f64,
     complete: bool,
 }
@@ -100,6 +112,11 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
     let streamed = stream.run(&mut reader, &store, &interrupt, &progress);
     progress.finish();
     let report = stream.import.finish()?;
+    let import_seconds = started.elapsed().as_secs_f64();
+    let coded = match (&streamed, options.codes) {
+        (Ok(()), When::Now) => super::codes::build(session, &store, &interrupt)?,
+        _ => CodesReport::default(),
+    };
     store.close()?;
     let next_row = first_row + report.rows;
     if let Err(failure) = streamed {
@@ -116,6 +133,8 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
         first_id,
         segments: report.segments,
         bytes: report.rows * reader.row_bytes(),
+        coded_rows: coded.rows,
+        import_seconds,
         seconds: started.elapsed().as_secs_f64(),
         complete,
     };
@@ -141,13 +160,13 @@ fn print(imported: &Imported<'_>, output: &mut Output) -> Result<(), Failure> {
     if output.is_json() {
         return output.json(imported);
     }
-    let rate = imported.bytes as f64 / imported.seconds.max(1e-9) / 1e6;
+    let rate = imported.bytes as f64 / imported.import_seconds.max(1e-9) / 1e6;
     output.line(format_args!(
         "{} into {}/{} in {:.2} s ({rate:.0} MB/s), ids from {}, {}",
         counted(imported.rows, "row", "rows"),
         imported.collection,
         imported.space,
-        imported.seconds,
+        imported.import_seconds,
         grouped(imported.first_id),
         counted(imported.segments, "segment", "segments")
     ))

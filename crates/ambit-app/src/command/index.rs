@@ -60,6 +60,9 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
     let store = session.create()?;
     session.serve("index", &store);
     let tally = index(&options.paths, &store, session, &interrupt)?;
+    if !interrupt.requested() {
+        super::codes::build(session, &store, &interrupt)?;
+    }
     store.close()?;
     let complete = !interrupt.requested();
     let indexed = Indexed {

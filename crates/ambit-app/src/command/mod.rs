@@ -4,6 +4,8 @@
 //! facade; what they print has its field names in `docs/cli.md`.
 
 pub mod add;
+mod certificate;
+mod codes;
 pub mod collections;
 pub mod completions;
 pub mod config;
@@ -18,12 +20,14 @@ mod ingest;
 pub mod inspect;
 pub mod list;
 pub mod memory;
+pub mod optimize;
 mod options;
 pub mod query;
 pub mod search;
 mod session;
 pub mod verify;
 
+pub use certificate::Certificate;
 pub use dispatch::run;
-pub use options::{metric, scanned_and_rescored};
+pub use options::metric;
 pub use session::Session;

@@ -12,7 +12,7 @@ use ambitdb::{Answer, Collection, MAX_K, SearchRequest, Sharing};
 use clap::Args;
 use serde::Serialize;
 
-use super::Session;
+use super::{Certificate, Session};
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::npy::header::Element;
@@ -59,8 +59,8 @@ struct Queried<'a> {
     queries: u64,
     k: u64,
     threads: u64,
-    scanned: u64,
-    rescored: u64,
+    #[serde(flatten)]
+    certificate: Certificate,
     seconds: f64,
     search_seconds: f64,
 }
@@ -121,8 +121,7 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
         queries: reader.rows(),
         k: options.k as u64,
         threads: session.settings.threads.value as u64,
-        scanned: 0,
-        rescored: 0,
+        certificate: Certificate::NONE,
         seconds: 0.0,
         search_seconds: 0.0,
     };
@@ -138,9 +137,7 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
         let answers = answer(options, &collection, group, session.settings.threads.value)?;
         done.search_seconds += searching.elapsed().as_secs_f64();
         for (query, answer) in (first..).zip(&answers) {
-            let (scanned, rescored) = super::scanned_and_rescored(answer.exactness);
-            done.scanned += scanned;
-            done.rescored += rescored;
+            done.certificate.add(Certificate::of(answer.exactness));
             files.write(answer, options.k)?;
             if options.ids.is_none() && options.scores.is_none() {
                 print_answer(query, answer, &mut session.output)?;

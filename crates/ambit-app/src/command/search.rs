@@ -6,7 +6,7 @@ use ambitdb::{Collection, MAX_K, SearchRequest, Value};
 use clap::Args;
 use serde::Serialize;
 
-use super::Session;
+use super::{Certificate, Session};
 use crate::exit::{Code, Failure};
 use crate::output::{Output, clean};
 
@@ -34,8 +34,8 @@ struct Found<'a> {
     space: &'a str,
     k: u64,
     hits: &'a [FoundText],
-    scanned: u64,
-    rescored: u64,
+    #[serde(flatten)]
+    certificate: Certificate,
 }
 
 /// One answer with its text.
@@ -62,10 +62,8 @@ pub struct FoundText {
 pub struct FoundTexts {
     /// The answers, nearest first.
     pub hits: Vec<FoundText>,
-    /// Rows that were scanned.
-    pub scanned: u64,
-    /// Rows that were scored again in float64.
-    pub rescored: u64,
+    /// How sure they are.
+    pub certificate: Certificate,
 }
 
 /// Prints the nearest texts.
@@ -95,8 +93,7 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
                 space: TEXT_SPACE,
                 k: options.k as u64,
                 hits: &found.hits,
-                scanned: found.scanned,
-                rescored: found.rescored,
+                certificate: found.certificate,
             })
             .map(|()| Code::Done);
     }
@@ -147,8 +144,7 @@ pub fn nearest(
             text,
         });
     }
-    let (scanned, rescored) = super::scanned_and_rescored(answer.exactness);
-    Ok(FoundTexts { hits, scanned, rescored })
+    Ok(FoundTexts { hits, certificate: Certificate::of(answer.exactness) })
 }
 
 /// Prints answers for a person: score, key, and the first `lines` lines of text.

@@ -26,10 +26,12 @@ fn an_import_and_an_export_say_what_they_did() {
         fields(&imported),
         [
             "bytes",
+            "coded_rows",
             "collection",
             "complete",
             "first_id",
             "first_row",
+            "import_seconds",
             "next_row",
             "rows",
             "seconds",

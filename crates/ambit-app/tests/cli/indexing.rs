@@ -31,7 +31,19 @@ fn what_was_indexed_is_found_by_meaning() {
     let found = ambit.done("search 'animals of the sea' -k 2 --json").json();
     assert_eq!(
         fields(&found),
-        ["collection", "hits", "k", "query", "rescored", "scanned", "space"]
+        [
+            "collection",
+            "fell_back",
+            "hits",
+            "k",
+            "margin",
+            "query",
+            "refined",
+            "rescored",
+            "scanned",
+            "space",
+            "uncoded"
+        ]
     );
     let hit = &found["hits"][0];
     assert_eq!(fields(hit), ["id", "key", "kind", "path", "rank", "score", "text"]);

@@ -49,14 +49,18 @@ fn queries_print_their_answers_where_no_file_is_named() {
         fields(&summary),
         [
             "collection",
+            "fell_back",
             "k",
+            "margin",
             "queries",
+            "refined",
             "rescored",
             "scanned",
             "search_seconds",
             "seconds",
             "space",
-            "threads"
+            "threads",
+            "uncoded"
         ]
     );
 }
@@ -102,4 +106,28 @@ fn an_empty_search_is_refused() {
     ambit.fails("search ''", 2, &["the query is empty"]);
     ambit.fails("search '  '", 2, &["the query is empty"]);
     ambit.fails("search", 2, &["QUERY"]);
+}
+
+#[test]
+fn answers_are_the_same_before_and_after_optimizing() {
+    let ambit = Ambit::new();
+    let values: Vec<f32> = (0..2000 * 8).map(|i| ((i * i) as f32 * 0.37).sin()).collect();
+    ambit.write("x.npy", rows(&values, 8));
+    let imported = ambit.done("import x.npy -c c --space s --codes later --json").json();
+    assert_eq!((&imported["rows"], &imported["coded_rows"]), (&2000.into(), &0.into()));
+    let ask = "query x.npy -c c --space s -k 3 --ids ids.npy --scores scores.npy --json";
+    let before = ambit.done(ask).json();
+    assert_eq!(before["uncoded"], before["scanned"]);
+    let found = (ambit.read("ids.npy"), ambit.read("scores.npy"));
+    let optimized = ambit.done("optimize --json").json();
+    assert_eq!((&optimized["coded_rows"], &optimized["complete"]), (&2000.into(), &true.into()));
+    let after = ambit.done(ask).json();
+    assert_eq!((&after["uncoded"], &after["fell_back"]), (&0.into(), &false.into()));
+    assert!(after["margin"].as_f64().unwrap() >= 0.0);
+    assert_eq!(found, (ambit.read("ids.npy"), ambit.read("scores.npy")));
+    let again = ambit.done("optimize").stdout;
+    assert!(again.contains("0 segments coded"), "{again}");
+    // An import that is told nothing builds them itself.
+    let imported = ambit.done("import x.npy -c d --space s --json").json();
+    assert_eq!(imported["coded_rows"], 2000);
 }

@@ -1,14 +1,16 @@
 //! A source in memory, the brute force that answers are held against, and seeded data.
 
+mod coded;
 mod data;
 
 use std::cmp::Ordering;
 
 use ambit_mem::{Account, Budget, Bytes, Priority};
 use ambit_search::{
-    Batch, BatchOptions, DenseBlock, DenseSource, Hit, Metric, Options, Query, RowRef, Rows,
-    Sharing, SourceError, search, search_batch,
+    Batch, BatchOptions, DenseBlock, DenseSource, Exactness, Hit, Metric, Options, Query, RowRef,
+    Rows, Sharing, SourceError, search, search_batch,
 };
+pub use coded::{Coded, model};
 pub use data::{Random, real_or_clustered};
 
 impl Random {
@@ -189,25 +191,52 @@ pub fn assert_same(found: &[Hit], expected: &[Hit]) {
     }
 }
 
-/// Holds every way to search, for every metric, against the brute force.
+/// Holds every way to search, for every metric, with planes over all, some and none of the
+/// blocks, against the brute force.
 pub fn assert_exact(source: &Memory, queries: &[f32], k: usize) {
-    let account = account();
     for metric in Metric::ALL {
-        for threads in [1, 2] {
-            let options = Options { threads, account: &account, cancel: None };
-            for vector in queries.chunks(source.dim) {
-                let answer = search(source, &Query { vector, k, metric }, &options).unwrap();
-                assert_same(&answer.hits, &brute_force(source, vector, k, metric));
-            }
-            for sharing in [Sharing::Shared, Sharing::OneAtATime] {
-                let batch = Batch { vectors: queries, k, metric };
-                let options = BatchOptions { options, sharing };
-                let answers = search_batch(source, &batch, &options).unwrap();
-                assert_eq!(answers.len(), queries.len() / source.dim);
-                for (vector, answer) in queries.chunks(source.dim).zip(answers) {
-                    assert_same(&answer.hits, &brute_force(source, vector, k, metric));
-                }
+        assert_found(source, source, queries, k, metric);
+        if source.dim == 0 {
+            continue;
+        }
+        let (model, blocks) = (model(source, metric), source.blocks());
+        let some = [0..blocks / 3, blocks - blocks / 3..blocks];
+        assert_found(&Coded::whole(source, &model), source, queries, k, metric);
+        assert_found(&Coded::new(source, &model, &some), source, queries, k, metric);
+    }
+}
+
+/// Holds every way to search `source`, whose rows are those of `memory`, against the brute
+/// force.
+fn assert_found<S: DenseSource>(
+    source: &S,
+    memory: &Memory,
+    queries: &[f32],
+    k: usize,
+    metric: Metric,
+) {
+    let account = account();
+    let expected: Vec<Vec<Hit>> =
+        queries.chunks(memory.dim).map(|query| brute_force(memory, query, k, metric)).collect();
+    for threads in [1, 2] {
+        let options = Options { threads, account: &account, cancel: None };
+        for (vector, expected) in queries.chunks(memory.dim).zip(&expected) {
+            let answer = search(source, &Query { vector, k, metric }, &options).unwrap();
+            assert_same(&answer.hits, expected);
+            let Exactness::Certified { margin, fell_back, .. } = answer.exactness else {
+                unreachable!("a search is certified")
+            };
+            assert!(!fell_back && (margin.is_nan() || margin >= 0.0), "{margin}");
+        }
+        for sharing in [Sharing::Shared, Sharing::OneAtATime] {
+            let batch = Batch { vectors: queries, k, metric };
+            let options = BatchOptions { options, sharing };
+            let answers = search_batch(source, &batch, &options).unwrap();
+            assert_eq!(answers.len(), expected.len());
+            for (answer, expected) in answers.iter().zip(&expected) {
+                assert_same(&answer.hits, expected);
             }
         }
     }
+    assert_eq!(account.used(), ambit_mem::Bytes::ZERO);
 }

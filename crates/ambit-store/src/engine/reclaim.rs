@@ -25,7 +25,7 @@ pub struct Reclaimed {
 }
 
 impl Engine {
-    /// Deletes segments that nothing names.
+    /// Deletes segments that nothing names, and what was derived from them.
     ///
     /// # Cost
     /// One directory listing, one unlink per file, one directory fsync.
@@ -49,7 +49,9 @@ impl Engine {
         let names = vfs.list().map_err(|error| StoreError::io("list", "the store", error))?;
         let mut reclaimed = Reclaimed::default();
         for name in names {
-            let Some(FileName::Segment(id)) = FileName::parse(&name) else {
+            let Some(FileName::Segment(id) | FileName::Derived { segment: id, .. }) =
+                FileName::parse(&name)
+            else {
                 continue;
             };
             if named.contains(&id) {

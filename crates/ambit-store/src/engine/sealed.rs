@@ -22,6 +22,7 @@ use std::ops::Range;
 use roaring::RoaringBitmap;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::derived::Slots;
 use super::memtable::SealedRow;
 use super::rows::{DeadBits, FixedBlock, RowList};
 use crate::error::StoreError;
@@ -47,6 +48,7 @@ pub(super) struct SealedPart {
     key_row: Section,
     kill: Section,
     columns: Vec<SealedColumn>,
+    slots: Slots,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +91,7 @@ impl SealedPart {
                 .enumerate()
                 .map(|(number, column)| SealedColumn::new(&segment, number, column))
                 .collect::<Result<_, _>>()?,
+            slots: Slots::default(),
             segment,
         };
         Ok(part)
@@ -96,6 +99,15 @@ impl SealedPart {
 
     pub(super) fn id(&self) -> u64 {
         self.segment.id()
+    }
+
+    pub(super) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// What is known of the files derived from it.
+    pub(super) fn slots(&self) -> &Slots {
+        &self.slots
     }
 
     pub(super) fn rows(&self) -> u32 {
@@ -330,6 +342,29 @@ impl SealedPart {
         let cells: Vec<&[u8]> = views.iter().map(|view| &**view).collect();
         f(FixedBlock { rows, cells: &cells, dead: bits.as_option() });
         Ok(())
+    }
+
+    /// Calls `f` with the bytes of a fixed column's cells `range`, by position among the present
+    /// ones.
+    pub(super) fn fixed_cells(
+        &self,
+        column: usize,
+        range: Range<u64>,
+        f: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), StoreError> {
+        if let Some(&SealedColumn::Fixed { stride, data, .. }) = self.columns.get(column) {
+            let stride = stride as u64;
+            f(&self.segment.read(data, range.start * stride..range.end * stride)?);
+        }
+        Ok(())
+    }
+
+    /// The row of a fixed column's cell at `position` among the present ones.
+    pub(super) fn fixed_row(&self, column: usize, position: u64) -> Result<u32, StoreError> {
+        match self.columns.get(column) {
+            Some(&SealedColumn::Fixed { rows: Some(rows), .. }) => self.u32_at(rows, position),
+            _ => Ok(position as u32),
+        }
     }
 
     /// Rows of a fixed column's cells `range`.

@@ -6,6 +6,7 @@ use roaring::RoaringBitmap;
 
 use super::memtable::{Memtable, SealedRow};
 use super::rows::FixedBlock;
+use super::sealed::SealedPart;
 use super::table::{Loaded, Published, Shelf, TableInfo, TableState};
 use crate::error::StoreError;
 use crate::log::{Column, TableId};
@@ -50,7 +51,9 @@ impl Snapshot {
                 None => Arc::clone(&part.dead),
             })
             .collect();
-        Ok(Some(TableView { table: Arc::clone(table), loaded, dead, memtable, tick: self.tick }))
+        let shelf = Arc::clone(&self.shelf);
+        let table = Arc::clone(table);
+        Ok(Some(TableView { shelf, table, loaded, dead, memtable, tick: self.tick }))
     }
 }
 
@@ -65,6 +68,7 @@ pub struct RowRef {
 
 /// One table of a [`Snapshot`].
 pub struct TableView {
+    shelf: Arc<Shelf>,
     table: Arc<TableState>,
     loaded: Arc<Loaded>,
     dead: Vec<Arc<RoaringBitmap>>,
@@ -195,6 +199,53 @@ impl TableView {
             blocks.push(BlockRef { part: self.memtable_part(), range: block..block + 1 });
         }
         blocks
+    }
+
+    pub(super) fn shelf(&self) -> &Shelf {
+        &self.shelf
+    }
+
+    /// The segment that is `part`; none for the memtable.
+    pub(super) fn sealed(&self, part: u32) -> Option<&Arc<SealedPart>> {
+        self.loaded.parts.get(part as usize).map(|loaded| &loaded.part)
+    }
+
+    /// The id of the segment that is `part`; none for the memtable. Ids are never given out twice.
+    pub fn segment_id(&self, part: u32) -> Option<u64> {
+        self.sealed(part).map(|part| part.id())
+    }
+
+    /// Number of cells of a fixed column in segment `part`, dead ones included; 0 for the memtable.
+    pub fn cells_in(&self, part: u32, column: usize) -> u64 {
+        self.sealed(part).map_or(0, |part| part.fixed_len(column))
+    }
+
+    /// Calls `f` with the bytes of cells `range` of a fixed column in segment `part`, by position among
+    /// those that are present, dead ones included.
+    pub fn cells(
+        &self,
+        part: u32,
+        column: usize,
+        range: Range<u64>,
+        f: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), StoreError> {
+        match self.sealed(part) {
+            Some(part) => part.fixed_cells(column, range, f),
+            None => Err(StoreError::invalid("the memtable's cells have no positions")),
+        }
+    }
+
+    /// The row of the cell at `position` of a fixed column in segment `part`.
+    pub fn row_at(&self, part: u32, column: usize, position: u64) -> Result<u32, StoreError> {
+        match self.sealed(part) {
+            Some(part) => part.fixed_row(column, position),
+            None => Err(StoreError::invalid("the memtable's cells have no positions")),
+        }
+    }
+
+    /// Is a row of segment `part` dead?
+    pub fn is_dead(&self, part: u32, row: u32) -> bool {
+        self.dead.get(part as usize).is_some_and(|dead| dead.contains(row))
     }
 
     /// Calls `f` with the cells of a block; all `columns` must be present in the same rows.

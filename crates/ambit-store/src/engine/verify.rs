@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::commit::Engine;
+use super::derived;
 use super::sealed::SealedPart;
 use crate::error::{ErrorKind, StoreError};
-use crate::log::{Column, SegmentMeta, State, recover};
+use crate::log::{Column, FileName, SegmentMeta, State, recover};
 use crate::segment::Segment;
 
 /// What a verification found.
@@ -57,7 +58,44 @@ impl Engine {
             report.files += 1;
             report.bytes = before + meta.len;
         }
+        self.check_derived(&segments, progress, &mut report)?;
         Ok(report)
+    }
+
+    /// Reads what was derived from `segments`, beyond the total that `progress` knows of.
+    fn check_derived(
+        &self,
+        segments: &BTreeMap<u64, (SegmentMeta, Vec<Column>)>,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+        report: &mut VerifyReport,
+    ) -> Result<(), StoreError> {
+        let listed = self.shelf.vfs.list();
+        for name in listed.map_err(|error| StoreError::io("list", "the store", error))? {
+            let Some(FileName::Derived { segment, slot }) = FileName::parse(&name) else {
+                continue;
+            };
+            let Some((meta, _)) = segments.get(&segment) else {
+                continue;
+            };
+            let before = report.bytes;
+            let opened = derived::open(&self.shelf, meta, slot);
+            let checked = opened.and_then(|file| match file {
+                Some(file) => file
+                    .scrub(&mut |bytes| progress(before + bytes, before + bytes))
+                    .map(|()| file.meta().len),
+                None => Ok(0),
+            });
+            match checked {
+                Ok(len) => report.bytes += len,
+                Err(error) if is_damage(&error) => {
+                    let remedy = "nothing is lost: it can be built again";
+                    report.problems.push(format!("{error} ({remedy})"));
+                }
+                Err(error) => return Err(error),
+            }
+            report.files += 1;
+        }
+        Ok(())
     }
 
     fn check_segment(

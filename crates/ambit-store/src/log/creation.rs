@@ -112,7 +112,7 @@ fn unfinished(vfs: &dyn Vfs, files: &[FileName]) -> Result<(), StoreError> {
     for &file in files {
         let empty = match file {
             FileName::Super | FileName::Lock | FileName::Temporary(_) => true,
-            FileName::Segment(_) => false,
+            FileName::Segment(_) | FileName::Derived { .. } => false,
             FileName::Log(_) => is_zero(vfs, file)?,
             FileName::Manifest(id) => is_pristine(vfs, id)?,
         };

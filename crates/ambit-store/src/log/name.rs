@@ -19,6 +19,13 @@ pub enum FileName {
     Log(u64),
     /// A sealed segment.
     Segment(u64),
+    /// What was computed from a segment and can be again.
+    Derived {
+        /// The segment.
+        segment: u64,
+        /// Which of the files derived from it.
+        slot: u16,
+    },
     /// A file being made, of any kind.
     Temporary(u64),
 }
@@ -30,6 +37,11 @@ impl FileName {
             None if name == "SUPER" => Self::Super,
             None if name == "LOCK" => Self::Lock,
             None => return None,
+            Some(("derived", rest)) => {
+                let (segment, slot) = rest.split_once('-')?;
+                let segment = u64::from_str_radix(segment, 16).ok()?;
+                Self::Derived { segment, slot: u16::from_str_radix(slot, 16).ok()? }
+            }
             Some((kind, digits)) => {
                 let id = u64::from_str_radix(digits, 16).ok()?;
                 match kind {
@@ -44,13 +56,14 @@ impl FileName {
         (parsed.to_string() == name).then_some(parsed)
     }
 
-    /// The id in the name.
+    /// The id in the name; of a derived file, that of its segment.
     pub fn id(self) -> Option<u64> {
         match self {
             Self::Super | Self::Lock => None,
             Self::Manifest(id) | Self::Log(id) | Self::Segment(id) | Self::Temporary(id) => {
                 Some(id)
             }
+            Self::Derived { segment, .. } => Some(segment),
         }
     }
 }
@@ -63,6 +76,7 @@ impl fmt::Display for FileName {
             Self::Manifest(id) => write!(f, "manifest-{id:08x}"),
             Self::Log(id) => write!(f, "log-{id:08x}"),
             Self::Segment(id) => write!(f, "segment-{id:08x}"),
+            Self::Derived { segment, slot } => write!(f, "derived-{segment:08x}-{slot:04x}"),
             Self::Temporary(id) => write!(f, "tmp-{id:08x}"),
         }
     }
@@ -79,6 +93,8 @@ mod tests {
                 FileName::Manifest(id),
                 FileName::Log(id),
                 FileName::Segment(id),
+                FileName::Derived { segment: id, slot: 0 },
+                FileName::Derived { segment: id, slot: u16::MAX },
                 FileName::Temporary(id),
                 FileName::Super,
                 FileName::Lock,
@@ -101,6 +117,11 @@ mod tests {
             "Log-00000001",
             "notes.txt",
             "tmp-0000000g",
+            "derived-00000001",
+            "derived-00000001-1",
+            "derived-1-0001",
+            "derived-00000001-00001",
+            "derived-00000001-0001-0001",
         ] {
             assert_eq!(FileName::parse(foreign), None, "{foreign}");
         }

@@ -193,8 +193,12 @@ impl Journal {
             .chain(self.state.segment_ids().into_iter().map(FileName::Segment))
             .chain([FileName::Manifest(self.manifest.extent().id)])
             .collect();
+        let is_named = |file: &FileName| match *file {
+            FileName::Derived { segment, .. } => named.contains(&FileName::Segment(segment)),
+            file => named.contains(&file),
+        };
         let mut removed = false;
-        for file in present.iter().filter(|file| file.id().is_some() && !named.contains(file)) {
+        for file in present.iter().filter(|file| file.id().is_some() && !is_named(file)) {
             let name = file.to_string();
             match self.vfs.unlink(&name) {
                 Ok(()) => removed = true,

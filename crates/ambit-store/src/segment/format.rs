@@ -133,6 +133,13 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// The row count in a footer that was not checked yet.
+    pub(super) fn rows_of(bytes: &[u8; FOOTER]) -> u32 {
+        let mut rows = [0; 4];
+        rows.copy_from_slice(&bytes[64..68]);
+        u32::from_le_bytes(rows)
+    }
+
     /// Bytes of the block table with its padding, if they can be counted.
     pub(super) fn blocks_len(&self) -> Option<u64> {
         self.blocks.checked_mul(4).and_then(padded)

@@ -32,4 +32,5 @@ pub use format::{FORMAT_VERSION, Section, segment_name, temporary_name};
 pub use reader::{Io, Segment};
 pub use view::View;
 pub use windows::Windows;
+pub(crate) use writer::Names;
 pub use writer::SegmentWriter;

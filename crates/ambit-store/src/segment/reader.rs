@@ -14,7 +14,7 @@ use std::ops::Range;
 use ambit_mem::{Account, Bytes, Reservation};
 
 use super::format::{
-    FOOTER, HEADER, Header, Layout, NamedSection, Section, block_seed, segment_name,
+    FOOTER, HEADER, Header, Layout, NamedSection, Section, block_seed, segment_name, stored_crc,
 };
 use super::view::{Buffer, View};
 use super::windows::{Mapped, WINDOW_COST, Windows};
@@ -82,6 +82,39 @@ impl Segment {
         let file = vfs
             .open(&name, OpenMode::Read)
             .map_err(|error| StoreError::io("open", &name, error))?;
+        Self::open_file(file, name, meta, io, windows, account, bugs)
+    }
+
+    /// What the footer of `file`, which nothing else speaks of, says of it: for [`Segment::open_file`].
+    ///
+    /// # Errors
+    /// `Corrupt` when it is too short; `Io`.
+    pub(crate) fn own_meta(
+        file: &dyn VfsFile,
+        name: &str,
+        id: u64,
+    ) -> Result<SegmentMeta, StoreError> {
+        let io = |error| StoreError::io("read", name, error);
+        let len = file.len().map_err(io)?;
+        if len < (HEADER + FOOTER) as u64 {
+            return Err(StoreError::corrupt(name, 0, format!("no segment has {len} bytes")));
+        }
+        let mut footer = [0; FOOTER];
+        read_exact_at(file, len - FOOTER as u64, &mut footer).map_err(io)?;
+        let rows = Layout::rows_of(&footer);
+        Ok(SegmentMeta { id, len, footer_crc: stored_crc(&footer), rows })
+    }
+
+    /// Opens a file in the format of a segment; as [`Segment::open`].
+    pub(crate) fn open_file(
+        file: Arc<dyn VfsFile>,
+        name: String,
+        meta: &SegmentMeta,
+        io: Io,
+        windows: &Arc<Windows>,
+        account: &Account,
+        bugs: Bugs,
+    ) -> Result<Arc<Self>, StoreError> {
         let Tables { layout, sections, checksums, mut charge } =
             Tables::read(&*file, meta, &name, account)?;
         let block = layout.block as usize;

@@ -26,11 +26,24 @@ const SECTION_COST: u64 = 128;
 /// Block checksums are charged by so many.
 const CHECKSUM_STEP: usize = 1024;
 
+/// What a file in the format of a segment is called.
+pub(crate) struct Names {
+    /// In its header, and in its blocks' checksums.
+    pub(crate) id: u64,
+    /// Until it is complete.
+    pub(crate) temporary: String,
+    /// From then on.
+    pub(crate) to: String,
+}
+
 /// Writes one segment.
 pub struct SegmentWriter {
     vfs: Arc<dyn Vfs>,
     file: Arc<dyn VfsFile>,
+    /// The temporary name.
     name: String,
+    /// The name that the complete file gets.
+    to: String,
     id: u64,
     block: usize,
     bugs: Bugs,
@@ -65,6 +78,19 @@ impl SegmentWriter {
         account: &Account,
         bugs: Bugs,
     ) -> Result<Self, StoreError> {
+        let names = Names { id, temporary: temporary_name(id), to: segment_name(id) };
+        Self::create_as(vfs, names, geometry, account, bugs)
+    }
+
+    /// Creates the temporary file of a file in the format of a segment; as [`SegmentWriter::create`].
+    pub(crate) fn create_as(
+        vfs: &Arc<dyn Vfs>,
+        names: Names,
+        geometry: &Geometry,
+        account: &Account,
+        bugs: Bugs,
+    ) -> Result<Self, StoreError> {
+        let Names { id, temporary: name, to } = names;
         let block = u32::try_from(geometry.block).unwrap_or(u32::MAX);
         if !block.is_power_of_two() || !(MIN_BLOCK..=MAX_BLOCK).contains(&block) {
             return Err(StoreError::invalid(format!(
@@ -74,7 +100,6 @@ impl SegmentWriter {
         }
         let capacity = geometry.copy_buffer.max(FOOTER);
         let charge = account.reserve(Bytes::of(capacity))?;
-        let name = temporary_name(id);
         let file = vfs
             .open(&name, OpenMode::Create)
             .map_err(|error| StoreError::io("create", &name, error))?;
@@ -82,6 +107,7 @@ impl SegmentWriter {
             vfs: Arc::clone(vfs),
             file,
             name,
+            to,
             id,
             block: geometry.block,
             bugs,
@@ -198,8 +224,7 @@ impl SegmentWriter {
         if !self.bugs.has(SeededBug::SkipSegmentSync) {
             self.file.sync_data().map_err(|error| io("sync", error))?;
         }
-        let to = segment_name(self.id);
-        self.vfs.rename(&self.name, &to).map_err(|error| io("rename", error))?;
+        self.vfs.rename(&self.name, &self.to).map_err(|error| io("rename", error))?;
         self.renamed = true;
         if !self.bugs.has(SeededBug::SkipDirectorySync) {
             let directory = self.vfs.describe();

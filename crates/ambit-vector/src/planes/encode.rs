@@ -31,6 +31,10 @@ pub struct Encoder<'m> {
     values: Vec<f32>,
     codes: Vec<u8>,
     trial: Vec<u8>,
+    /// Of the rows so far: how many, and the sum of what the coarse plane left of each, relative to
+    /// its norm.
+    coded: u64,
+    left: f64,
 }
 
 /// What a row is besides its components.
@@ -53,7 +57,15 @@ impl<'m> Encoder<'m> {
             values: vec![0.0; components],
             codes: vec![0; components],
             trial: vec![0; components],
+            coded: 0,
+            left: 0.0,
         }
+    }
+
+    /// What the coarse plane leaves of a row, on average of those coded so far, relative to its norm:
+    /// how well the model fits the data. 0.25 is usual; 0 before the first row.
+    pub fn mean_left(&self) -> f64 {
+        self.left / self.coded.max(1) as f64
     }
 
     /// Bytes that an encoder of this layout holds.
@@ -125,6 +137,7 @@ impl<'m> Encoder<'m> {
         let (middle, tail) = (layout.head, layout.head + layout.middle);
 
         let (scale, left) = self.group(0..middle, 4);
+        let mut all = left * left;
         for (component, &code) in self.codes[..middle].iter().enumerate() {
             let at = component / 8 * 64 + row * 4 + component % 4;
             coarse[at] |= code << (component / 4 % 2 * 4);
@@ -133,6 +146,7 @@ impl<'m> Encoder<'m> {
         put_factor(coarse, &layout, 2, row, bound(left));
 
         let (scale, left) = self.group(middle..tail, 2);
+        all += left * left;
         for (component, &code) in self.codes[middle..tail].iter().enumerate() {
             let at = layout.middle_at() + component / 16 * 64 + row * 4 + component % 4;
             coarse[at] |= code << (component / 4 % 4 * 2);
@@ -142,6 +156,11 @@ impl<'m> Encoder<'m> {
 
         let left = norm_of(&self.values[tail.min(dim)..dim]);
         put_factor(coarse, &layout, 4, row, bound(left));
+        all += left * left;
+        if norm > 0.0 && !length.is_open {
+            self.coded += 1;
+            self.left += all.sqrt() / norm;
+        }
         if layout.has_norms {
             let stored = if length.is_open { 0.0 } else { rounded_up(length.norm) };
             let at = layout.norms_at() + 4 * row;

@@ -34,7 +34,7 @@ mod spectrum;
 mod tests;
 
 pub use encode::Encoder;
-pub use kernel::{Coarse, Fine, Scanned, Unit, units};
+pub use kernel::{Coarse, Fine, Unit, units};
 pub use layout::{BLOCK_ROWS, Layout, MAX_DIM};
 pub use model::{Model, PlaneError};
 pub use query::Query;

@@ -90,7 +90,8 @@ impl Query {
         size_of::<Self>() + 4 * words + bytes
     }
 
-    /// The cut that a score proves, for [`super::Coarse::scan`] and [`super::Fine::upper`]: a row whose upper
+    /// The cut that a score proves, for the upper ends of [`super::Coarse::scan`] and
+    /// [`super::Fine::refine`]: a row whose upper
     /// end is below it has a worse score. `score`: of a row of this data, in f64: inner product, cosine,
     /// or euclidean distance. A NaN proves nothing.
     pub fn cut(&self, score: f64) -> f32 {

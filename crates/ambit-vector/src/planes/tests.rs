@@ -51,10 +51,22 @@ impl Planes {
 
     /// What a scan with `cut` leaves: (row, estimate), and the highest upper end left out.
     fn scan(&self, unit: Unit, query: &Query, cut: f32) -> (Vec<(u32, f32)>, f32) {
-        let mut found = Scanned::with_capacity(self.rows);
-        self.coarse().scan(unit, query, cut, &mut found);
-        let pairs = found.rows().iter().copied().zip(found.estimates().iter().copied());
-        (pairs.collect(), found.left_out)
+        let room = self.rows.next_multiple_of(BLOCK_ROWS);
+        let (mut uppers, mut estimates) = (vec![0.0; room], vec![0.0; room]);
+        self.coarse().scan(unit, query, &mut uppers, &mut estimates);
+        for upper in &uppers[self.rows..] {
+            assert!(upper.is_nan() || *upper == f32::NEG_INFINITY);
+        }
+        let (mut found, mut at, mut left_out) = (Vec::new(), 0, f32::NEG_INFINITY);
+        loop {
+            let (next, largest) = unit.next_reaching(&uppers[..self.rows], cut, at);
+            left_out = left_out.max(largest);
+            if next == self.rows {
+                return (found, left_out);
+            }
+            found.push((next as u32, estimates[next]));
+            at = next + 1;
+        }
     }
 }
 
@@ -188,6 +200,26 @@ fn all_units_find_the_same_with_the_same_integers() {
                 assert_eq!(mine, theirs, "{unit:?}");
             }
             assert_eq!(found.len(), oracle.len(), "{unit:?}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_next_value_that_reaches_is_found_as_one_looks_at_each(
+        values in prop::collection::vec(prop_oneof![-4i8..4, Just(100)], 0..80),
+        cut in -5i8..6,
+        from in 0usize..90,
+    ) {
+        let value = |&value: &i8| if value == 100 { f32::NAN } else { f32::from(value) };
+        let values: Vec<f32> = values.iter().map(value).collect();
+        let cut = f32::from(cut);
+        let expected = (from..values.len()).find(|&index| values[index].is_nan() || values[index] >= cut);
+        let expected = expected.unwrap_or(values.len());
+        let passed = values.get(from..expected).unwrap_or_default();
+        let largest = passed.iter().fold(f32::NEG_INFINITY, |most, &value| most.max(value));
+        for unit in units() {
+            prop_assert_eq!(unit.next_reaching(&values, cut, from), (expected, largest));
         }
     }
 }

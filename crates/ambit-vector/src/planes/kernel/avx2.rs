@@ -13,48 +13,29 @@ pub(super) static AVX2: Functions = Functions {
     name: "avx2",
     is_detected: || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
     scan,
+    next: super::portable::next,
     score,
 };
 
 /// See [`super::table::ScanBlocks`].
 ///
 /// # Safety
-/// The processor has AVX2 and FMA. `bytes` are whole blocks of the query's layout; `rows` and `estimates`
-/// have room for all their rows.
+/// The processor has AVX2 and FMA. `bytes` are whole blocks of the query's layout; `uppers` and
+/// `estimates` have room for all their rows.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn scan(
-    query: &Query,
-    bytes: &[u8],
-    cut: f32,
-    rows: &mut [u32],
-    estimates: &mut [f32],
-) -> (usize, f32) {
-    let layout = query.layout;
-    let (mut found, mut left_out) = (0, f32::NEG_INFINITY);
-    for (block, bytes) in bytes.chunks_exact(layout.coarse_block_len()).enumerate() {
+unsafe fn scan(query: &Query, bytes: &[u8], uppers: &mut [f32], estimates: &mut [f32]) {
+    for (block, bytes) in bytes.chunks_exact(query.layout.coarse_block_len()).enumerate() {
         for half in 0..2 {
-            // SAFETY: a whole block, as the caller vouches, and AVX2 with FMA.
-            let (estimate, upper) = unsafe { half_block(query, bytes, half) };
-            let mut both = [[0.0f32; 8]; 2];
-            // SAFETY: each has room for 8 floats.
+            let rows = block * BLOCK_ROWS + half * 8..block * BLOCK_ROWS + half * 8 + 8;
+            // SAFETY: a whole block, as the caller vouches, and AVX2 with FMA; both slices have 8
+            // floats.
             unsafe {
-                _mm256_storeu_ps(both[0].as_mut_ptr(), estimate);
-                _mm256_storeu_ps(both[1].as_mut_ptr(), upper);
-            }
-            let wanted = _mm256_set1_ps(cut);
-            let below = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(upper, wanted));
-            for (lane, (estimate, upper)) in both[0].into_iter().zip(both[1]).enumerate() {
-                if below >> lane & 1 == 1 {
-                    left_out = left_out.max(upper);
-                } else {
-                    rows[found] = (block * BLOCK_ROWS + half * 8 + lane) as u32;
-                    estimates[found] = estimate;
-                    found += 1;
-                }
+                let (estimate, upper) = half_block(query, bytes, half);
+                _mm256_storeu_ps(uppers[rows.clone()].as_mut_ptr(), upper);
+                _mm256_storeu_ps(estimates[rows].as_mut_ptr(), estimate);
             }
         }
     }
-    (found, left_out)
 }
 
 /// Estimates and upper ends of 8 rows of a block.

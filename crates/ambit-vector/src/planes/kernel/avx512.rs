@@ -14,26 +14,21 @@ pub(super) static AVX512: Functions = Functions {
             && is_x86_feature_detected!("avx512vnni")
     },
     scan,
+    next,
     score,
 };
 
 /// See [`super::table::ScanBlocks`].
 ///
 /// # Safety
-/// The processor has AVX-512 F, BW and VNNI. `bytes` are whole blocks of the query's layout; `rows` and
-/// `estimates` have room for all their rows and [`BLOCK_ROWS`] more.
+/// The processor has AVX-512 F, BW and VNNI. `bytes` are whole blocks of the query's layout; `uppers`
+/// and `estimates` have room for all their rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn scan(
-    query: &Query,
-    bytes: &[u8],
-    cut: f32,
-    rows: &mut [u32],
-    estimates: &mut [f32],
-) -> (usize, f32) {
+unsafe fn scan(query: &Query, bytes: &[u8], uppers: &mut [f32], estimates: &mut [f32]) {
     let (layout, coarse) = (query.layout, &query.coarse);
     let len = layout.coarse_block_len();
     let blocks = bytes.len() / len;
-    debug_assert!(rows.len().min(estimates.len()) >= (blocks + 1) * BLOCK_ROWS);
+    debug_assert!(uppers.len().min(estimates.len()) >= blocks * BLOCK_ROWS);
     let low_half = _mm512_set1_epi8(15);
     let low_pair = _mm512_set1_epi8(3);
     let offsets = coarse.offsets.map(|offset| _mm512_set1_epi32(offset));
@@ -41,10 +36,6 @@ unsafe fn scan(
     let norms = coarse.norms.map(|norm| _mm512_set1_ps(norm));
     let k = _mm512_set1_ps(coarse.k);
     let square = _mm512_set1_ps(coarse.square);
-    let wanted = _mm512_set1_ps(cut);
-    let lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    let mut left_out = _mm512_set1_ps(f32::NEG_INFINITY);
-    let mut found = 0;
     for block in 0..blocks {
         let [mut even, mut odd] = [_mm512_setzero_si512(); 2];
         // SAFETY: the block lies in `bytes`: `block` < `blocks`, each of `len` bytes.
@@ -101,23 +92,38 @@ unsafe fn scan(
         let error = _mm512_fmadd_ps(factor(3), norms[1], error);
         let error = _mm512_fmadd_ps(factor(4), norms[2], error);
         let upper = _mm512_add_ps(estimate, error);
-        let below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(upper, wanted);
-        left_out = _mm512_mask_max_ps(left_out, below, left_out, upper);
-        let reaching = !below;
-        if reaching != 0 {
-            let first = _mm512_set1_epi32((block * BLOCK_ROWS) as i32);
-            let numbers = _mm512_maskz_compress_epi32(reaching, _mm512_add_epi32(first, lanes));
-            let kept = _mm512_maskz_compress_ps(reaching, estimate);
-            // SAFETY: `found` is at most the rows of the blocks before this one, and there is room
-            // for a block more.
-            unsafe {
-                _mm512_storeu_si512(rows.as_mut_ptr().add(found).cast(), numbers);
-                _mm512_storeu_ps(estimates.as_mut_ptr().add(found), kept);
-            }
-            found += reaching.count_ones() as usize;
+        // SAFETY: both have room for the rows of all blocks.
+        unsafe {
+            _mm512_storeu_ps(uppers.as_mut_ptr().add(block * BLOCK_ROWS), upper);
+            _mm512_storeu_ps(estimates.as_mut_ptr().add(block * BLOCK_ROWS), estimate);
         }
     }
-    (found, _mm512_reduce_max_ps(left_out))
+}
+
+/// See [`super::table::FindNext`].
+///
+/// # Safety
+/// The processor has AVX-512 F.
+#[target_feature(enable = "avx512f")]
+unsafe fn next(values: &[f32], cut: f32, from: usize) -> (usize, f32) {
+    let wanted = _mm512_set1_ps(cut);
+    let mut largest = _mm512_set1_ps(f32::NEG_INFINITY);
+    let mut at = from;
+    for chunk in values.get(from..).unwrap_or_default().chunks(16) {
+        let all = u16::MAX >> (16 - chunk.len());
+        // SAFETY: lanes outside of the mask are neither read nor faulted on; `chunk` has 1 to 16 floats.
+        let value = unsafe { _mm512_maskz_loadu_ps(all, chunk.as_ptr()) };
+        let below = _mm512_mask_cmp_ps_mask::<_CMP_LT_OQ>(all, value, wanted);
+        // The lanes before the first one that is not below.
+        let before = all & !below;
+        let passed = if before == 0 { all } else { (1u16 << before.trailing_zeros()) - 1 };
+        largest = _mm512_mask_max_ps(largest, passed, largest, value);
+        if before != 0 {
+            return (at + before.trailing_zeros() as usize, _mm512_reduce_max_ps(largest));
+        }
+        at += chunk.len();
+    }
+    (values.len(), _mm512_reduce_max_ps(largest))
 }
 
 /// See [`super::table::ScoreCodes`].

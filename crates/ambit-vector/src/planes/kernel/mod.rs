@@ -7,4 +7,4 @@ mod avx512;
 mod portable;
 mod table;
 
-pub use table::{Coarse, Fine, Scanned, Unit, units};
+pub use table::{Coarse, Fine, Unit, units};

@@ -5,21 +5,14 @@ use super::super::query::Query;
 use super::table::{Functions, factor};
 
 pub(super) static PORTABLE: Functions =
-    Functions { name: "portable", is_detected: || true, scan, score };
+    Functions { name: "portable", is_detected: || true, scan, next, score };
 
 /// See [`super::table::ScanBlocks`].
 ///
 /// # Safety
 /// None; it checks its bounds.
-unsafe fn scan(
-    query: &Query,
-    bytes: &[u8],
-    cut: f32,
-    rows: &mut [u32],
-    estimates: &mut [f32],
-) -> (usize, f32) {
+unsafe fn scan(query: &Query, bytes: &[u8], uppers: &mut [f32], estimates: &mut [f32]) {
     let (layout, coarse) = (query.layout, &query.coarse);
-    let (mut found, mut left_out) = (0, f32::NEG_INFINITY);
     for (block, bytes) in bytes.chunks_exact(layout.coarse_block_len()).enumerate() {
         let mut sums = [[0i32; BLOCK_ROWS]; 2];
         let (head, rest) = bytes.split_at(layout.middle_at());
@@ -45,17 +38,26 @@ unsafe fn scan(
                 estimate += coarse.k;
             }
             let errors = (0..3).map(|group| factor(rest, 2 + group, row) * coarse.norms[group]);
-            let upper = estimate + errors.sum::<f32>();
-            if upper < cut {
-                left_out = left_out.max(upper);
-            } else {
-                rows[found] = (block * BLOCK_ROWS + row) as u32;
-                estimates[found] = estimate;
-                found += 1;
-            }
+            estimates[block * BLOCK_ROWS + row] = estimate;
+            uppers[block * BLOCK_ROWS + row] = estimate + errors.sum::<f32>();
         }
     }
-    (found, left_out)
+}
+
+/// See [`super::table::FindNext`].
+///
+/// # Safety
+/// None; it checks its bounds.
+pub(super) unsafe fn next(values: &[f32], cut: f32, from: usize) -> (usize, f32) {
+    let mut largest = f32::NEG_INFINITY;
+    for (index, &value) in values.iter().enumerate().skip(from) {
+        if value < cut {
+            largest = largest.max(value);
+        } else {
+            return (index, largest);
+        }
+    }
+    (values.len(), largest)
 }
 
 /// Adds codes of `bits` bits times z to the sums of 16 rows; `z`: one word for each 4 components.

@@ -1,0 +1,533 @@
+//! Which rows do the codes leave? The coarse plane of every row, the fine plane of what it
+//! leaves, f64 for what that leaves.
+//!
+//! A thread takes a portion of a part. One pass over the coarse plane gives an upper end and
+//! an estimate of every row. The rows of the best estimates are looked at first, in the fine
+//! plane and then in f64, so that the threshold is good before the upper ends are held against
+//! it. Of the rows that reach the cut, the fine plane gives better estimates and upper ends.
+//! A row that is estimated above the cut is scored at once, since it will raise it; the others
+//! wait. At the end, when the threshold is final, they are scored from the best upper end down,
+//! until one is below the cut. A row that is left out at any time was below a threshold that k
+//! scored rows had reached, so it is not in the answer.
+//!
+//! Deleted rows are told by their number before they are scored, and never raise a threshold.
+
+use std::ops::Range;
+
+use ambit_mem::{Bytes, Reservation};
+use ambit_vector::planes::{BLOCK_ROWS, Coarse, Fine, Query as PlaneQuery, Unit};
+
+use crate::answer::{Answer, Exactness};
+use crate::error::SearchError;
+use crate::plan::Plan;
+use crate::refine::Best;
+use crate::source::{CodedPart, DenseSource, RowRef, SourceError};
+
+/// Rows of the best estimates that are looked at first, beside four times k.
+const FIRST_ROWS: usize = 64;
+
+/// Rows that may wait beside four times k.
+const MOST_PENDING: usize = 1024;
+
+/// A query made ready for the models of all coded parts.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// For each coded part, which of `queries` is of its model.
+    of_part: Vec<usize>,
+    queries: Vec<PlaneQuery>,
+}
+
+impl Prepared {
+    /// Turns `vector` into the basis of each model of `plan`, once each.
+    ///
+    /// # Errors
+    /// `OverBudget`; `Source` for a part of another dimension.
+    pub(crate) fn new(
+        vector: &[f32],
+        plan: &Plan<'_>,
+        scratch: &mut Reservation,
+    ) -> Result<Self, SearchError> {
+        let mut prepared = Self { of_part: Vec::new(), queries: Vec::new() };
+        let parts = plan.parts();
+        for (number, part) in parts.iter().enumerate() {
+            let same =
+                parts[..number].iter().position(|other| std::ptr::eq(other.model(), part.model()));
+            if let Some(same) = same {
+                prepared.of_part.push(prepared.of_part[same]);
+                continue;
+            }
+            let query = PlaneQuery::new(part.model(), vector).map_err(|error| {
+                plan.codes_failed();
+                SearchError::Source { block: None, source: error.into() }
+            })?;
+            scratch.grow(Bytes::of(query.footprint() + size_of::<usize>()))?;
+            prepared.of_part.push(prepared.queries.len());
+            prepared.queries.push(query);
+        }
+        Ok(prepared)
+    }
+
+    fn query(&self, part: usize) -> Option<&PlaneQuery> {
+        self.queries.get(*self.of_part.get(part)?)
+    }
+}
+
+/// A row that the fine plane left, and that was not scored yet.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    upper: f32,
+    part: u32,
+    position: u32,
+}
+
+/// Upper ends and estimates of a portion's rows, for a few queries at a time.
+pub(crate) struct Strips {
+    rows: usize,
+    uppers: Vec<f32>,
+    estimates: Vec<f32>,
+    /// Rows of the portion, the best estimates first.
+    order: Vec<u32>,
+    /// Of those, what the fine plane says: estimate and row.
+    favoured: Vec<(f32, u32)>,
+}
+
+impl Strips {
+    /// Bytes that [`Strips::new`] takes.
+    pub(crate) fn footprint(plan: &Plan<'_>, queries: usize, k: usize) -> usize {
+        let rows = plan.most_rows();
+        8 * rows * queries + (4 + 8) * room_for_favoured(rows, k)
+    }
+
+    /// For portions of `plan` and so many queries at a time; the caller has reserved
+    /// [`Strips::footprint`].
+    pub(crate) fn new(plan: &Plan<'_>, queries: usize, k: usize) -> Self {
+        let rows = plan.most_rows();
+        let room = room_for_favoured(rows, k);
+        Self {
+            rows,
+            uppers: vec![0.0; rows * queries],
+            estimates: vec![0.0; rows * queries],
+            order: Vec::with_capacity(room),
+            favoured: Vec::with_capacity(room),
+        }
+    }
+
+    /// Reads the coarse plane of some rows of a part for each of `prepared`, which are at most as
+    /// many as there is room for.
+    ///
+    /// # Errors
+    /// `Source` where the codes cannot be read; the plan remembers it.
+    pub(crate) fn fill(
+        &mut self,
+        plan: &Plan<'_>,
+        part: usize,
+        rows: Range<usize>,
+        prepared: &[Prepared],
+    ) -> Result<(), SearchError> {
+        let coded = plan.parts()[part];
+        let layout = *coded.model().layout();
+        let unit = Unit::best();
+        let first = rows.start;
+        for chunk in plan.chunks(part, rows) {
+            let expected = chunk.len().div_ceil(BLOCK_ROWS) * layout.coarse_block_len();
+            let mut outcome = Ok(());
+            let read = coded.coarse(chunk.clone(), &mut |bytes| {
+                if bytes.len() != expected {
+                    outcome = Err(wrong_length("coarse", bytes.len(), expected));
+                    return;
+                }
+                let coarse = Coarse::new(layout, bytes, chunk.len());
+                let uppers = self.uppers.chunks_exact_mut(self.rows);
+                let estimates = self.estimates.chunks_exact_mut(self.rows);
+                for ((prepared, uppers), estimates) in prepared.iter().zip(uppers).zip(estimates) {
+                    if let Some(query) = prepared.query(part) {
+                        let at = chunk.start - first;
+                        coarse.scan(unit, query, &mut uppers[at..], &mut estimates[at..]);
+                    }
+                }
+            });
+            read.and(outcome).map_err(|source| unreadable(plan, coded, source))?;
+        }
+        Ok(())
+    }
+}
+
+/// Rows that are ordered at a time.
+fn room_for_favoured(rows: usize, k: usize) -> usize {
+    most_favoured(k).saturating_mul(2).min(rows)
+}
+
+fn most_favoured(k: usize) -> usize {
+    k.saturating_mul(4).saturating_add(FIRST_ROWS)
+}
+
+/// What the codes left for one query, as one thread knows it.
+#[derive(Debug)]
+pub(crate) struct Sieve {
+    pending: Vec<Pending>,
+    most_pending: usize,
+    /// The best upper end that was left out, as a cut.
+    left_out: f32,
+    refined: u64,
+}
+
+/// What was found for one query, as one thread knows it.
+#[derive(Debug)]
+pub(crate) struct Found<'a> {
+    pub(crate) best: Best<'a>,
+    pub(crate) sieve: Sieve,
+}
+
+/// What an answer says beside its hits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen {
+    /// Rows that were looked at by their codes.
+    pub(crate) coded: u64,
+    /// Rows that were read.
+    pub(crate) uncoded: u64,
+    pub(crate) fell_back: bool,
+}
+
+impl Seen {
+    /// Nothing yet.
+    pub(crate) fn none(fell_back: bool) -> Self {
+        Self { coded: 0, uncoded: 0, fell_back }
+    }
+
+    /// Adds what another thread saw.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.coded += other.coded;
+        self.uncoded += other.uncoded;
+    }
+}
+
+impl<'a> Found<'a> {
+    pub(crate) fn new(best: Best<'a>) -> Self {
+        Self { sieve: Sieve::new(best.k()), best }
+    }
+
+    /// Takes over what another thread has found for the same query.
+    ///
+    /// # Errors
+    /// `OverBudget`; `Source` if keys cannot be compared.
+    pub(crate) fn absorb<S: DenseSource + ?Sized>(
+        &mut self,
+        other: Found<'_>,
+        source: &S,
+        scratch: &mut Reservation,
+    ) -> Result<(), SearchError> {
+        self.best.absorb(other.best, source, scratch)?;
+        self.sieve.absorb(other.sieve, scratch)
+    }
+
+    /// Scores what still waits, and gives the answer.
+    ///
+    /// # Errors
+    /// As [`Sieve::sift`].
+    pub(crate) fn into_answer<S: DenseSource + ?Sized>(
+        mut self,
+        prepared: &Prepared,
+        seen: Seen,
+        context: &mut Context<'_, S>,
+    ) -> Result<Answer, SearchError> {
+        self.sieve.settle(prepared, &mut self.best, context)?;
+        let (hits, rescored) = self.best.into_hits(context.source)?;
+        let last = hits.last().map_or(f64::NAN, |hit| hit.score);
+        let exactness = Exactness::Certified {
+            scanned: seen.coded + seen.uncoded,
+            uncoded: seen.uncoded,
+            refined: self.sieve.refined,
+            rescored,
+            margin: self.sieve.margin(prepared, last),
+            fell_back: seen.fell_back,
+        };
+        Ok(Answer { hits, exactness })
+    }
+}
+
+/// The rows of a portion, and which of the strips' queries is meant.
+#[derive(Debug, Clone)]
+pub(crate) struct Portion {
+    pub(crate) part: usize,
+    pub(crate) rows: Range<usize>,
+    pub(crate) query: usize,
+}
+
+/// What all steps of a search share.
+pub(crate) struct Context<'a, S: ?Sized> {
+    pub(crate) plan: &'a Plan<'a>,
+    pub(crate) source: &'a S,
+    pub(crate) scratch: &'a mut Reservation,
+}
+
+impl Sieve {
+    pub(crate) fn new(k: usize) -> Self {
+        let most_pending = k.saturating_mul(4).saturating_add(MOST_PENDING);
+        Self { pending: Vec::new(), most_pending, left_out: f32::NEG_INFINITY, refined: 0 }
+    }
+
+    /// Looks at the rows of `portion`, whose strips are filled.
+    ///
+    /// # Errors
+    /// `OverBudget`; `Source` where fine codes, exact rows, row numbers or keys cannot be read.
+    pub(crate) fn sift<S: DenseSource + ?Sized>(
+        &mut self,
+        portion: &Portion,
+        prepared: &Prepared,
+        strips: &mut Strips,
+        best: &mut Best<'_>,
+        context: &mut Context<'_, S>,
+    ) -> Result<(), SearchError> {
+        let Some(query) = prepared.query(portion.part) else {
+            return Ok(());
+        };
+        let Strips { rows, uppers, estimates, order, favoured } = strips;
+        let strip = portion.query * *rows..portion.query * *rows + portion.rows.len();
+        let (uppers, estimates) = (&uppers[strip.clone()], &estimates[strip]);
+        favour(estimates, cut_of(query, best), most_favoured(best.k()), order);
+        self.score_favoured(portion, query, estimates, order, favoured, best, context)?;
+        let scored: &[(f32, u32)] = favoured;
+        let first = portion.rows.start;
+        for chunk in context.plan.chunks(portion.part, portion.rows.clone()) {
+            let values = &uppers[chunk.start - first..chunk.end - first];
+            let (mut at, left_out) = Unit::best().next_reaching(values, cut_of(query, best), 0);
+            self.left_out = self.left_out.max(left_out);
+            if at == values.len() {
+                continue;
+            }
+            let coded = context.plan.parts()[portion.part];
+            let mut outcome = Ok(());
+            let expected = chunk.len() * coded.model().layout().fine_len();
+            let read = coded.fine(chunk.clone(), &mut |bytes| {
+                if bytes.len() != expected {
+                    let source = wrong_length("fine", bytes.len(), expected);
+                    outcome = Err(unreadable(context.plan, coded, source));
+                    return;
+                }
+                let fine = Fine::new(*coded.model().layout(), bytes);
+                while at < values.len() && outcome.is_ok() {
+                    let row = (chunk.start - first + at) as u32;
+                    if scored.binary_search_by_key(&row, |(_, row)| *row).is_err() {
+                        let (estimate, upper) =
+                            fine.refine(Unit::best(), query, at, estimates[row as usize]);
+                        let position = (chunk.start + at) as u32;
+                        let pending = Pending { upper, part: portion.part as u32, position };
+                        outcome = self.take(pending, estimate, prepared, best, context);
+                    }
+                    let left_out;
+                    (at, left_out) =
+                        Unit::best().next_reaching(values, cut_of(query, best), at + 1);
+                    self.left_out = self.left_out.max(left_out);
+                }
+            });
+            read.map_err(|source| unreadable(context.plan, coded, source))?;
+            outcome?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the rows of the best estimates in the fine plane, and scores those in f64 that it
+    /// puts among the best k. Leaves them in `favoured`, in the order of their rows.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a portion's scratch, borrowed apart"
+    )]
+    fn score_favoured<S: DenseSource + ?Sized>(
+        &mut self,
+        portion: &Portion,
+        query: &PlaneQuery,
+        estimates: &[f32],
+        order: &[u32],
+        favoured: &mut Vec<(f32, u32)>,
+        best: &mut Best<'_>,
+        context: &mut Context<'_, S>,
+    ) -> Result<(), SearchError> {
+        let coded = context.plan.parts()[portion.part];
+        let layout = *coded.model().layout();
+        favoured.clear();
+        for &row in order {
+            let position = portion.rows.start + row as usize;
+            let mut fine = None;
+            let read = coded.fine(position..position + 1, &mut |bytes| {
+                if bytes.len() == layout.fine_len() {
+                    let coarse = estimates[row as usize];
+                    fine = Some(Fine::new(layout, bytes).refine(Unit::best(), query, 0, coarse));
+                }
+            });
+            read.map_err(|source| unreadable(context.plan, coded, source))?;
+            let Some((estimate, _)) = fine else {
+                let source = wrong_length("fine", 0, layout.fine_len());
+                return Err(unreadable(context.plan, coded, source));
+            };
+            favoured.push((estimate, row));
+        }
+        self.refined += order.len() as u64;
+        favoured.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+        let mut scored = 0;
+        for &(estimate, row) in favoured.iter() {
+            if estimate < cut_of(query, best) {
+                break;
+            }
+            let position = portion.rows.start as u32 + row;
+            let pending = Pending { upper: estimate, part: portion.part as u32, position };
+            score(pending, best, context)?;
+            scored += 1;
+        }
+        favoured.truncate(scored);
+        favoured.sort_unstable_by_key(|(_, row)| *row);
+        Ok(())
+    }
+
+    /// Scores a row that the fine plane was asked about now or later, or leaves it out.
+    fn take<S: DenseSource + ?Sized>(
+        &mut self,
+        pending: Pending,
+        estimate: f32,
+        prepared: &Prepared,
+        best: &mut Best<'_>,
+        context: &mut Context<'_, S>,
+    ) -> Result<(), SearchError> {
+        self.refined += 1;
+        let cut = prepared
+            .query(pending.part as usize)
+            .map_or(f32::NEG_INFINITY, |query| cut_of(query, best));
+        if pending.upper < cut {
+            self.left_out = self.left_out.max(pending.upper);
+            return Ok(());
+        }
+        if estimate >= cut && cut > f32::NEG_INFINITY {
+            return score(pending, best, context);
+        }
+        self.wait(pending, context.scratch)?;
+        if self.pending.len() >= self.most_pending {
+            self.settle(prepared, best, context)?;
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, pending: Pending, scratch: &mut Reservation) -> Result<(), SearchError> {
+        if self.pending.len() == self.pending.capacity() {
+            let more = self.pending.len().max(64);
+            scratch.grow(Bytes::of(more * size_of::<Pending>()))?;
+            self.pending.reserve_exact(more);
+        }
+        self.pending.push(pending);
+        Ok(())
+    }
+
+    /// Takes over what another thread has found for the same query.
+    ///
+    /// # Errors
+    /// `OverBudget`.
+    pub(crate) fn absorb(
+        &mut self,
+        other: Self,
+        scratch: &mut Reservation,
+    ) -> Result<(), SearchError> {
+        self.left_out = self.left_out.max(other.left_out);
+        self.refined += other.refined;
+        other.pending.into_iter().try_for_each(|pending| self.wait(pending, scratch))
+    }
+
+    /// Scores the rows that wait, the best upper ends first, until one is below the cut.
+    ///
+    /// # Errors
+    /// As [`Sieve::sift`].
+    fn settle<S: DenseSource + ?Sized>(
+        &mut self,
+        prepared: &Prepared,
+        best: &mut Best<'_>,
+        context: &mut Context<'_, S>,
+    ) -> Result<(), SearchError> {
+        // Of a row whose upper end is NaN nothing is known: it comes first.
+        let key =
+            |pending: &Pending| if pending.upper.is_nan() { f32::INFINITY } else { pending.upper };
+        self.pending.sort_unstable_by(|a, b| key(b).total_cmp(&key(a)));
+        for &pending in &self.pending {
+            let cut = prepared
+                .query(pending.part as usize)
+                .map_or(f32::NEG_INFINITY, |query| cut_of(query, best));
+            if pending.upper < cut {
+                self.left_out = self.left_out.max(pending.upper);
+                break;
+            }
+            score(pending, best, context)?;
+        }
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// By how much the last row of the answer, of score `last`, is better than the best bound
+    /// that was left out.
+    fn margin(&self, prepared: &Prepared, last: f64) -> f64 {
+        match prepared.queries.first() {
+            Some(query) if self.left_out > f32::NEG_INFINITY => {
+                (last - query.score_of(self.left_out)).abs()
+            }
+            _ => f64::INFINITY,
+        }
+    }
+}
+
+/// The cut that the threshold proves, for codes.
+fn cut_of(query: &PlaneQuery, best: &mut Best<'_>) -> f32 {
+    best.threshold_score().map_or(f32::NEG_INFINITY, |score| query.cut(score))
+}
+
+/// The rows of the best estimates, at most `most`, none below `cut`, into `order`.
+fn favour(estimates: &[f32], cut: f32, most: usize, order: &mut Vec<u32>) {
+    order.clear();
+    let by_estimate = |a: &u32, b: &u32| estimates[*b as usize].total_cmp(&estimates[*a as usize]);
+    let most = most.min(estimates.len());
+    let (mut least, mut at) = (cut, 0);
+    loop {
+        (at, _) = Unit::best().next_reaching(estimates, least, at);
+        if at >= estimates.len() {
+            break;
+        }
+        order.push(at as u32);
+        at += 1;
+        if order.len() == 2 * most {
+            let (_, worst, _) = order.select_nth_unstable_by(most - 1, by_estimate);
+            least = estimates[*worst as usize];
+            order.truncate(most);
+        }
+    }
+    if order.len() > most {
+        order.select_nth_unstable_by(most - 1, by_estimate);
+        order.truncate(most);
+    }
+}
+
+/// Scores a row in f64 and offers it, unless it is deleted.
+fn score<S: DenseSource + ?Sized>(
+    pending: Pending,
+    best: &mut Best<'_>,
+    context: &mut Context<'_, S>,
+) -> Result<(), SearchError> {
+    let part = context.plan.parts()[pending.part as usize];
+    let unreadable = |source| SearchError::Source { block: Some(part.blocks().start), source };
+    let position = pending.position as usize;
+    let row = part.number(position).map_err(unreadable)?;
+    if part.is_dead(row) {
+        return Ok(());
+    }
+    let mut outcome = Ok(());
+    let mut take = |vector: &[f32]| {
+        let row = RowRef { part: part.part(), row };
+        let block = part.blocks().start;
+        outcome = best.offer(row, vector, block, context.source, context.scratch);
+    };
+    part.vector(position, &mut take).map_err(unreadable)?;
+    outcome
+}
+
+/// The codes of a part could not be read: the plan remembers it.
+fn unreadable(plan: &Plan<'_>, part: &dyn CodedPart, source: SourceError) -> SearchError {
+    plan.codes_failed();
+    SearchError::Source { block: Some(part.blocks().start), source }
+}
+
+fn wrong_length(plane: &str, found: usize, expected: usize) -> SourceError {
+    format!("{found} bytes of the {plane} plane, expected {expected}").into()
+}
