@@ -8,10 +8,19 @@ use crate::quantizer::{Interval, Line, RowTerms};
 
 /// The sum of a row, as J of the proof.
 pub(super) trait Sum: Copy {
+    /// The sum that has these bits.
+    fn from_bits(bits: u32) -> Self;
+
+    /// J.
     fn integer(self, line: &Line) -> f32;
 }
 
 impl Sum for i32 {
+    #[inline(always)]
+    fn from_bits(bits: u32) -> Self {
+        bits.cast_signed()
+    }
+
     #[inline(always)]
     fn integer(self, line: &Line) -> f32 {
         line.integer(self)
@@ -20,18 +29,24 @@ impl Sum for i32 {
 
 impl Sum for f32 {
     #[inline(always)]
+    fn from_bits(bits: u32) -> Self {
+        Self::from_bits(bits)
+    }
+
+    #[inline(always)]
     fn integer(self, _: &Line) -> f32 {
         self
     }
 }
 
-/// `out[i]` = estimate for row i.
+/// `scores[i]` has the bits of the sum of row i, and becomes the estimate for it.
 #[inline(always)]
-pub(super) fn scores<S: Sum>(line: &Line, sums: &[S], terms: &[RowTerms], out: &mut [f32]) {
+pub(super) fn scores<S: Sum>(line: &Line, terms: &[RowTerms], scores: &mut [f32]) {
     macro_rules! walk {
         ($metric:expr) => {
-            for ((out, &sum), &terms) in out.iter_mut().zip(sums).zip(terms) {
-                *out = line.score($metric, sum.integer(line), terms);
+            for (score, &terms) in scores.iter_mut().zip(terms) {
+                let sum = S::from_bits(score.to_bits());
+                *score = line.score($metric, sum.integer(line), terms);
             }
         };
     }

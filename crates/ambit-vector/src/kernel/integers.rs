@@ -13,12 +13,12 @@ use super::Kernels;
 use super::bytes::WeightsAt;
 use super::plain::Plain;
 use super::table::{check_block, count};
+use super::walk::{Beside, Rows};
 use super::weights::Weights;
+use crate::quantizer::RowTerms;
 
-type Rows = unsafe fn(*const u8, usize, *const u8, *mut i32, usize);
+type Scan<Q> = unsafe fn(Q, Rows, *mut i32);
 type Block = unsafe fn(*const u8, usize, usize, *const u8, usize, *mut i32);
-type Weighted = unsafe fn(WeightsAt, usize, *const u8, *mut i32, usize);
-type WeightedHalves = unsafe fn([WeightsAt; 2], usize, *const u8, *mut i32, usize);
 
 /// The functions of one instruction set; all need that instruction set.
 pub(super) struct Integers {
@@ -28,15 +28,15 @@ pub(super) struct Integers {
     pub(super) dot_u4: Integer,
     pub(super) l2sq_u4: Integer,
     pub(super) hamming: Integer,
-    pub(super) weighted_u8: Weighted,
-    pub(super) weighted_u4: WeightedHalves,
-    pub(super) weighted_bits: Weighted,
+    pub(super) weighted_u8: Scan<WeightsAt>,
+    pub(super) weighted_u4: Scan<[WeightsAt; 2]>,
+    pub(super) weighted_bits: Scan<WeightsAt>,
     pub(super) plain: Plain,
 }
 
 /// One measure: a query with rows, and a block of queries with rows.
 pub(super) struct Integer {
-    pub(super) rows: Rows,
+    pub(super) rows: Scan<*const u8>,
     pub(super) block: Block,
 }
 
@@ -48,7 +48,7 @@ macro_rules! integers_of {
             use super::super::integers::{Integer, Integers};
             use super::super::table::detected;
             use super::super::walk::{
-                DifferingBits, LevelProduct, LevelSquare, SignedProduct, SignedSquare, Term,
+                DifferingBits, LevelProduct, LevelSquare, Rows, SignedProduct, SignedSquare, Term,
                 WeightedBits, WeightedBytes, WeightedLevels, score_block, score_rows,
             };
 
@@ -56,11 +56,9 @@ macro_rules! integers_of {
             // table is given out only where it was detected) and for the memory, in the terms
             // of the loop that is called.
             $(#[target_feature(enable = $feature)])?
-            unsafe fn rows<T: Term<$bytes>>(
-                q: T::Query, len: usize, rows: *const u8, out: *mut i32, n: usize,
-            ) {
+            unsafe fn rows<T: Term<$bytes>>(q: T::Query, rows: Rows, out: *mut i32) {
                 // SAFETY: as above.
-                unsafe { score_rows::<$bytes, T, $streams>(q, len, rows, out, n) }
+                unsafe { score_rows::<$bytes, T, $streams>(q, rows, out) }
             }
             $(#[target_feature(enable = $feature)])?
             unsafe fn block<T: Term<$bytes, Query = *const u8>>(
@@ -138,18 +136,21 @@ fn bytes_of(values: &[i8]) -> &[u8] {
 fn pair_of(integer: &Integer, a: &[u8], b: &[u8]) -> i32 {
     assert_eq!(a.len(), b.len(), "rows of different lengths");
     let mut out = 0;
+    let beside = Beside::nothing(a.as_ptr());
+    let rows = Rows { start: b.as_ptr(), len: b.len(), count: 1, beside };
     // SAFETY: the instruction set was detected; both have `a.len()` bytes, `out` is one sum.
-    unsafe { (integer.rows)(a.as_ptr(), a.len(), b.as_ptr(), &raw mut out, 1) };
+    unsafe { (integer.rows)(a.as_ptr(), rows, &raw mut out) };
     out
 }
 
 /// The scores of a query with n = `out.len()` rows; `integer` as in [`pair_of`].
 fn rows_of(integer: &Integer, query: &[u8], rows: &[u8], out: &mut [i32]) {
     check_block(1, query.len(), rows.len(), out.len(), out.len());
-    let (q, len, n) = (query.as_ptr(), query.len(), out.len());
+    let (q, len, count) = (query.as_ptr(), query.len(), out.len());
+    let rows = Rows { start: rows.as_ptr(), len, count, beside: Beside::nothing(q) };
     // SAFETY: the instruction set was detected; the lengths were checked, and `out` is borrowed
     // mutably, so it overlaps neither input.
-    unsafe { (integer.rows)(q, len, rows.as_ptr(), out.as_mut_ptr(), n) }
+    unsafe { (integer.rows)(q, rows, out.as_mut_ptr()) }
 }
 
 /// The scores of m queries with n rows; `integer` as in [`pair_of`].
@@ -264,17 +265,35 @@ impl Kernels {
     ///
     /// If `rows` is not `out.len()` rows of [`Weights::row_len`] bytes.
     pub fn weighted_rows(&self, weights: &Weights, rows: &[u8], out: &mut [i32]) {
-        let (len, n) = (weights.row_len(), out.len());
-        check_block(1, len, rows.len(), n, n);
-        let (rows, out, integers) = (rows.as_ptr(), out.as_mut_ptr(), self.integers());
+        let [first, _] = weights.places();
+        self.weigh(weights, rows, Beside::nothing(first.words.cast()), out);
+    }
+
+    /// [`Kernels::weighted_rows`], asking for `terms` of the same rows meanwhile.
+    pub(super) fn weighted_rows_beside(
+        &self,
+        weights: &Weights,
+        rows: &[u8],
+        terms: &[RowTerms],
+        out: &mut [i32],
+    ) {
+        let beside = Beside { start: terms.as_ptr().cast(), step: size_of::<RowTerms>() };
+        self.weigh(weights, rows, beside, out);
+    }
+
+    fn weigh(&self, weights: &Weights, rows: &[u8], beside: Beside, out: &mut [i32]) {
+        let (len, count) = (weights.row_len(), out.len());
+        check_block(1, len, rows.len(), count, count);
+        let rows = Rows { start: rows.as_ptr(), len, count, beside };
+        let (out, integers) = (out.as_mut_ptr(), self.integers());
         let [first, second] = weights.places();
         // SAFETY: the instruction set was detected; the lengths were checked, `out` is borrowed
         // mutably; the weights of a row of `len` bytes are there, and whole registers of them.
         unsafe {
             match weights.width() {
-                CodeWidth::One => (integers.weighted_bits)(first, len, rows, out, n),
-                CodeWidth::Four => (integers.weighted_u4)([first, second], len, rows, out, n),
-                CodeWidth::Eight => (integers.weighted_u8)(first, len, rows, out, n),
+                CodeWidth::One => (integers.weighted_bits)(first, rows, out),
+                CodeWidth::Four => (integers.weighted_u4)([first, second], rows, out),
+                CodeWidth::Eight => (integers.weighted_u8)(first, rows, out),
             }
         }
     }

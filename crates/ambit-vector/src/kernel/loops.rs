@@ -13,8 +13,9 @@
 
 use super::lanes::{Element, Lanes};
 
-/// How far ahead of use a stream asks for its lines, in bytes.
-const AHEAD: usize = 2048;
+/// How far ahead of use a stream asks for its lines, in bytes: four streams together ask for
+/// about as many lines as a core can wait for; more would wait themselves.
+const AHEAD: usize = 1024;
 
 /// Bytes of queries that stay in the first-level cache while a block of rows passes.
 const QUERY_GROUP_BYTES: usize = 24 << 10;

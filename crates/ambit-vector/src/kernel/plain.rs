@@ -8,8 +8,11 @@ use super::{CodeWidth, Kernels, Weights};
 use crate::half::Half;
 use crate::quantizer::{Coded, Interval, Line, RowTerms};
 
-/// Rows whose sums are kept at once: 1 KiB of the stack.
-const CHUNK: usize = 256;
+/// Rows that are summed before their sums become intervals: 4 KiB of the stack.
+const CHUNK: usize = 1024;
+
+/// Rows that are summed, where the scores will be, before they become scores: 32 KiB of them.
+const LONG_CHUNK: usize = 8192;
 
 type Signs = unsafe fn(&[f32], &[f32], &mut [u8]) -> (f64, f64);
 
@@ -19,8 +22,8 @@ pub(super) struct Plain {
     pub(super) encode: unsafe fn(&[f32], Grid<'_>, CodeWidth, &mut [u8]) -> f64,
     pub(super) signs: Signs,
     pub(super) narrow: unsafe fn(Half, &[f32], f32, &mut [u8]) -> f64,
-    pub(super) integer_scores: unsafe fn(&Line, &[i32], &[RowTerms], &mut [f32]),
-    pub(super) float_scores: unsafe fn(&Line, &[f32], &[RowTerms], &mut [f32]),
+    pub(super) integer_scores: unsafe fn(&Line, &[RowTerms], &mut [f32]),
+    pub(super) float_scores: unsafe fn(&Line, &[RowTerms], &mut [f32]),
     pub(super) integer_intervals: unsafe fn(&Line, &[i32], &[RowTerms], &mut [Interval]),
     pub(super) float_intervals: unsafe fn(&Line, &[f32], &[RowTerms], &mut [Interval]),
 }
@@ -50,10 +53,8 @@ macro_rules! plain_of {
             encode::narrow(half, row, up, code)
         }
         $(#[target_feature(enable = $feature)])?
-        unsafe fn scores<S: finish::Sum>(
-            line: &Line, sums: &[S], terms: &[RowTerms], out: &mut [f32],
-        ) {
-            finish::scores(line, sums, terms, out)
+        unsafe fn scores<S: finish::Sum>(line: &Line, terms: &[RowTerms], scores: &mut [f32]) {
+            finish::scores::<S>(line, terms, scores)
         }
         $(#[target_feature(enable = $feature)])?
         unsafe fn intervals<S: finish::Sum>(
@@ -115,13 +116,16 @@ impl Kernels {
         &self,
         line: &Line,
         weights: &Weights,
-        coded: Coded<'_>,
-        out: &mut [f32],
+        Coded { codes, terms }: Coded<'_>,
+        scores: &mut [f32],
     ) {
-        self.chunks(weights, coded, out, |sums, terms, out| {
+        let codes = codes.chunks(LONG_CHUNK * weights.row_len());
+        let chunks = codes.zip(terms.chunks(LONG_CHUNK)).zip(scores.chunks_mut(LONG_CHUNK));
+        for ((codes, terms), scores) in chunks {
+            self.weighted_rows_beside(weights, codes, terms, bytemuck::cast_slice_mut(scores));
             // SAFETY: as above.
-            unsafe { (self.integers().plain.integer_scores)(line, sums, terms, out) }
-        });
+            unsafe { (self.integers().plain.integer_scores)(line, terms, scores) }
+        }
     }
 
     /// Intervals for rows of integer codes; lengths were checked.
@@ -129,29 +133,17 @@ impl Kernels {
         &self,
         line: &Line,
         weights: &Weights,
-        coded: Coded<'_>,
-        out: &mut [Interval],
-    ) {
-        self.chunks(weights, coded, out, |sums, terms, out| {
-            // SAFETY: as above.
-            unsafe { (self.integers().plain.integer_intervals)(line, sums, terms, out) }
-        });
-    }
-
-    fn chunks<T>(
-        &self,
-        weights: &Weights,
-        coded: Coded<'_>,
-        out: &mut [T],
-        finish: impl Fn(&[i32], &[RowTerms], &mut [T]),
+        Coded { codes, terms }: Coded<'_>,
+        intervals: &mut [Interval],
     ) {
         let mut sums = [0; CHUNK];
-        let codes = coded.codes.chunks(CHUNK * weights.row_len());
-        for ((codes, terms), out) in codes.zip(coded.terms.chunks(CHUNK)).zip(out.chunks_mut(CHUNK))
-        {
-            let sums = &mut sums[..out.len()];
-            self.weighted_rows(weights, codes, sums);
-            finish(sums, terms, out);
+        let codes = codes.chunks(CHUNK * weights.row_len());
+        let chunks = codes.zip(terms.chunks(CHUNK)).zip(intervals.chunks_mut(CHUNK));
+        for ((codes, terms), intervals) in chunks {
+            let sums = &mut sums[..intervals.len()];
+            self.weighted_rows_beside(weights, codes, terms, sums);
+            // SAFETY: as above.
+            unsafe { (self.integers().plain.integer_intervals)(line, sums, terms, intervals) }
         }
     }
 
@@ -159,44 +151,35 @@ impl Kernels {
     pub(crate) fn half_scores(
         &self,
         line: &Line,
-        query: (Half, &[f32]),
-        coded: Coded<'_>,
-        out: &mut [f32],
+        (half, query): (Half, &[f32]),
+        Coded { codes, terms }: Coded<'_>,
+        scores: &mut [f32],
     ) {
-        self.half_chunks(query, coded, out, |sums, terms, out| {
+        let codes = codes.chunks(LONG_CHUNK * 2 * query.len());
+        let chunks = codes.zip(terms.chunks(LONG_CHUNK)).zip(scores.chunks_mut(LONG_CHUNK));
+        for ((codes, terms), scores) in chunks {
+            self.dot_half_bytes(half, query, codes, scores);
             // SAFETY: as above.
-            unsafe { (self.integers().plain.float_scores)(line, sums, terms, out) }
-        });
+            unsafe { (self.integers().plain.float_scores)(line, terms, scores) }
+        }
     }
 
     /// Intervals for rows of half floats; lengths were checked.
     pub(crate) fn half_intervals(
         &self,
         line: &Line,
-        query: (Half, &[f32]),
-        coded: Coded<'_>,
-        out: &mut [Interval],
-    ) {
-        self.half_chunks(query, coded, out, |sums, terms, out| {
-            // SAFETY: as above.
-            unsafe { (self.integers().plain.float_intervals)(line, sums, terms, out) }
-        });
-    }
-
-    fn half_chunks<T>(
-        &self,
         (half, query): (Half, &[f32]),
-        coded: Coded<'_>,
-        out: &mut [T],
-        finish: impl Fn(&[f32], &[RowTerms], &mut [T]),
+        Coded { codes, terms }: Coded<'_>,
+        intervals: &mut [Interval],
     ) {
         let mut sums = [0.0; CHUNK];
-        let codes = coded.codes.chunks(CHUNK * 2 * query.len());
-        for ((codes, terms), out) in codes.zip(coded.terms.chunks(CHUNK)).zip(out.chunks_mut(CHUNK))
-        {
-            let sums = &mut sums[..out.len()];
+        let codes = codes.chunks(CHUNK * 2 * query.len());
+        let chunks = codes.zip(terms.chunks(CHUNK)).zip(intervals.chunks_mut(CHUNK));
+        for ((codes, terms), intervals) in chunks {
+            let sums = &mut sums[..intervals.len()];
             self.dot_half_bytes(half, query, codes, sums);
-            finish(sums, terms, out);
+            // SAFETY: as above.
+            unsafe { (self.integers().plain.float_intervals)(line, sums, terms, intervals) }
         }
     }
 }

@@ -7,8 +7,9 @@
 use super::bytes::{Bytes, WeightsAt};
 use super::lanes::padded;
 
-/// How far ahead of use a stream asks for its lines, in bytes.
-const AHEAD: usize = 2048;
+/// How far ahead of use a stream asks for its lines, in bytes: four streams together ask for
+/// about as many lines as a core can wait for; more would wait themselves.
+const AHEAD: usize = 1024;
 
 /// Bytes of queries that stay in the first-level cache while a block of rows passes.
 const QUERY_GROUP_BYTES: usize = 16 << 10;
@@ -266,49 +267,137 @@ unsafe fn load<B: Bytes>(from: *const u8, rest: usize) -> B {
     unsafe { if rest >= B::WIDTH { B::load(from) } else { B::load_head(from, rest) } }
 }
 
-/// `out[i]` = sum of terms of `query` and row i; `R` streams.
+/// What is read beside the rows soon after them: `step` bytes a row, asked for as they are scored.
+#[derive(Clone, Copy)]
+pub(super) struct Beside {
+    pub(super) start: *const u8,
+    pub(super) step: usize,
+}
+
+impl Beside {
+    /// Nothing: one line, asked for in vain.
+    pub(super) fn nothing(line: *const u8) -> Self {
+        Self { start: line, step: 0 }
+    }
+}
+
+/// Rows that are scored.
+#[derive(Clone, Copy)]
+pub(super) struct Rows {
+    pub(super) start: *const u8,
+    /// Bytes of a row.
+    pub(super) len: usize,
+    pub(super) count: usize,
+    pub(super) beside: Beside,
+}
+
+/// `out[i]` = sum of terms of `query` and row i; `R` rows at once, each in a stream of its own,
+/// or, where a row is shorter than a cache line, neighbours of one stream after the other.
 ///
 /// # Safety
 ///
 /// The instruction set of `B` is present; `query` is readable for rows of `len` bytes, `rows`
-/// has `n * len` readable bytes, `out` has `n` writable sums that overlap neither.
+/// has `count * len` readable bytes, `out` has `count` writable sums that overlap neither.
 #[inline(always)]
 pub(super) unsafe fn score_rows<B: Bytes, T: Term<B>, const R: usize>(
     query: T::Query,
-    len: usize,
-    rows: *const u8,
+    rows: Rows,
     out: *mut i32,
-    n: usize,
 ) {
-    // SAFETY: the caller vouches for the query.
-    let correction = unsafe { T::correction(query, len) };
-    let stretch = n / R;
+    let Rows { start, len, count, .. } = rows;
+    // SAFETY: the caller vouches for all of it; each of the two scores the first rows, and says
+    // how many.
+    unsafe {
+        let correction = T::correction(query, len);
+        let done = if len < 64 {
+            score_short::<B, T, R>(query, correction, rows, out)
+        } else {
+            score_streams::<B, T, R>(query, correction, rows, out)
+        };
+        for i in done..count {
+            let [total] = score_group::<B, T, 1>(query, len, [start.add(i * len)]);
+            *out.add(i) = total.wrapping_add(correction);
+        }
+    }
+}
+
+/// Scores the first rows, a multiple of `R`: one row of each of `R` streams at once.
+///
+/// # Safety
+///
+/// As [`score_rows`].
+#[inline(always)]
+unsafe fn score_streams<B: Bytes, T: Term<B>, const R: usize>(
+    query: T::Query,
+    correction: i32,
+    Rows { start, len, count, beside }: Rows,
+    out: *mut i32,
+) -> usize {
+    let stretch = count / R;
     for i in 0..stretch {
-        // SAFETY: r * stretch + i < R * stretch <= n, so each pointer starts a row of `len`
-        // readable bytes, and each place of `out` is one of its n.
+        // SAFETY: r * stretch + i < R * stretch <= count, so each pointer starts a row of `len`
+        // readable bytes, and each place of `out` is one of its `count`; hints take any address.
         unsafe {
-            let mut starts = [rows; R];
+            let mut starts = [start; R];
             for (r, start) in starts.iter_mut().enumerate() {
-                *start = rows.add((r * stretch + i) * len);
+                *start = start.add((r * stretch + i) * len);
                 let mut line = 0;
                 while line < len {
                     B::prefetch(start.wrapping_add(line + AHEAD));
                     line += 64;
                 }
             }
+            B::prefetch(beside.start.wrapping_add(R * i * beside.step));
             let totals = score_group::<B, T, R>(query, len, starts);
             for (r, total) in totals.into_iter().enumerate() {
                 *out.add(r * stretch + i) = total.wrapping_add(correction);
             }
         }
     }
-    for i in stretch * R..n {
-        // SAFETY: i < n: a row of `len` readable bytes, and a place of `out`.
-        unsafe {
-            let [total] = score_group::<B, T, 1>(query, len, [rows.add(i * len)]);
-            *out.add(i) = total.wrapping_add(correction);
+    stretch * R
+}
+
+/// Streams of short rows.
+const SHORT_STREAMS: usize = 4;
+
+/// Scores the first rows, a multiple of `R`: `R` neighbours of each stream in turn.
+///
+/// # Safety
+///
+/// As [`score_rows`].
+#[inline(always)]
+unsafe fn score_short<B: Bytes, T: Term<B>, const R: usize>(
+    query: T::Query,
+    correction: i32,
+    Rows { start, len, count, beside }: Rows,
+    out: *mut i32,
+) -> usize {
+    let groups = count / (SHORT_STREAMS * R);
+    for group in 0..groups {
+        for stream in 0..SHORT_STREAMS {
+            let first = (stream * groups + group) * R;
+            // SAFETY: first + R <= SHORT_STREAMS * groups * R <= count, so all are rows of `len`
+            // readable bytes and places of `out`; hints take any address.
+            unsafe {
+                let rows = start.add(first * len);
+                let mut line = 0;
+                while line < R * len {
+                    B::prefetch(rows.wrapping_add(line + AHEAD));
+                    line += 64;
+                }
+                B::prefetch(beside.start.wrapping_add((first + 2 * R) * beside.step));
+                let mut starts = [rows; R];
+                for (r, start) in starts.iter_mut().enumerate() {
+                    *start = rows.add(r * len);
+                }
+                let totals = score_group::<B, T, R>(query, len, starts);
+                for (r, total) in totals.into_iter().enumerate() {
+                    *out.add(first + r) = total.wrapping_add(correction);
+                }
+            }
         }
     }
+    groups * SHORT_STREAMS * R
 }
 
 /// The sums of terms of `query` and `R` rows, without the correction.

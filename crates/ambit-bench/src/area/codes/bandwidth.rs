@@ -1,27 +1,28 @@
 //! Does a scan read as fast as memory does? Rows of 384 numbers in 256 MiB, which no cache holds.
 //!
-//! Reads and scans alternate, a block of rows at a time as a search walks them, and the best
-//! round of each counts: what else runs on the machine lowers both.
+//! Reads and scans alternate every 4 MiB, each on a part of the buffer that nothing has touched
+//! for as long as any other part, and the middle of all times counts: what else runs on the
+//! machine slows both alike. The bandwidth is that of the best number of streams.
 
 use std::hint::black_box;
 
 use ambit_vector::half::Half;
 use ambit_vector::quantizer::{Coded, Quantizer, RowTerms};
 use ambit_vector::scalar::ScalarOptions;
-use ambit_vector::{Metric, bandwidth, kernels};
+use ambit_vector::{Metric, kernels};
 
 use super::{bits, failed, scalar};
 use crate::error::BenchError;
 use crate::noise::Noise;
 use crate::row::{Row, Table, Target};
-use crate::timing::time;
+use crate::timing::{median, time};
 
 const BYTES: usize = 256 << 20;
-const BLOCK: usize = 1 << 20;
+const PART: usize = 4 << 20;
 const DIM: usize = 384;
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 5;
 
-/// Scores a block of the buffer, whose first row has this number.
+/// Scores a part of the buffer, whose first row has this number.
 type Scan<'a> = Box<dyn FnMut(&[f32], usize) -> Result<(), BenchError> + 'a>;
 
 /// Codes of one kind, as they lie in the buffer.
@@ -40,32 +41,41 @@ pub fn run(table: &mut Table) -> Result<(), BenchError> {
     let buffer: Vec<f32> = (0..BYTES / 4).map(|_| noise.normal()).collect();
     let query: Vec<f32> = (0..DIM).map(|_| noise.normal()).collect();
     let mut kinds = kinds(&query, &buffer)?;
-    let mut seconds = vec![f64::INFINITY; kinds.len()];
-    let mut limit = 0.0f64;
-    for _ in 0..ROUNDS {
-        limit = limit.max(bandwidth::measure(kernels(), &buffer, 1).bytes_per_second);
-        for (kind, least) in kinds.iter_mut().zip(&mut seconds) {
-            let rows = BLOCK / kind.row_len;
-            let floats = rows * kind.row_len / 4;
-            let blocks = buffer.len() / floats;
-            let (done, took) = time(|| {
-                (0..blocks).try_for_each(|block| {
-                    (kind.scan)(&buffer[block * floats..][..floats], block * rows)
-                })
-            })?;
-            done?;
-            let read = (blocks * rows * (kind.row_len + kind.beside)) as f64;
-            *least = least.min(took.wall / read);
+    let reads = kernels().read_streams();
+    let parts = BYTES / PART;
+    let mut times = vec![Vec::new(); reads.len() + kinds.len()];
+    for turn in 0..ROUNDS * parts {
+        for (number, times) in times.iter_mut().enumerate() {
+            // Each at its own distance from the others, and none twice in a row.
+            let part = (turn + number * parts / (reads.len() + kinds.len())) % parts;
+            let floats = &buffer[part * PART / 4..][..PART / 4];
+            let (took, bytes) = match number.checked_sub(reads.len()) {
+                None => {
+                    let read = || black_box(kernels().read(floats, reads[number]));
+                    (time(read)?.1, PART)
+                }
+                Some(kind) => {
+                    let kind = &mut kinds[kind];
+                    let rows = PART / kind.row_len;
+                    let floats = &floats[..rows * kind.row_len / 4];
+                    let (done, took) = time(|| (kind.scan)(floats, part * rows))?;
+                    done?;
+                    (took, rows * (kind.row_len + kind.beside))
+                }
+            };
+            times.push(took.wall * 1e9 / bytes as f64);
         }
     }
+    let rates: Vec<f64> = times.into_iter().map(|times| 1.0 / median(times)).collect();
+    let (read, scanned) = rates.split_at(reads.len());
+    let limit = read.iter().copied().fold(0.0, f64::max);
     let case = "codes, 256 MiB of rows x 384";
     table.add(
-        Row::new(case, "read bandwidth, 1 thread", limit / 1e9, "GB/s")
+        Row::new(case, "read bandwidth, 1 thread", limit, "GB/s")
             .note(format!("{} kernels", kernels().name())),
     )?;
-    for (kind, seconds) in kinds.iter().zip(&seconds) {
-        let row =
-            Row::new(case, kind.name, 1e-9 / seconds, "GB/s").peer("read bandwidth", limit / 1e9);
+    for (kind, &rate) in kinds.iter().zip(scanned) {
+        let row = Row::new(case, kind.name, rate, "GB/s").peer("read bandwidth", limit);
         table.add(match kind.target {
             Some(target) => row.ratio_target(Target::AtLeast(target)),
             None => row,
@@ -76,7 +86,7 @@ pub fn run(table: &mut Table) -> Result<(), BenchError> {
 
 fn kinds<'a>(query: &'a [f32], buffer: &'a [f32]) -> Result<Vec<Kind<'a>>, BenchError> {
     let sample = &buffer[..64 * DIM];
-    let mut sums = vec![0; BLOCK / DIM];
+    let mut sums = vec![0; PART / DIM];
     let signed: Vec<i8> = query.iter().map(|x| (x * 30.0) as i8).collect();
     let mut all = vec![Kind {
         name: "f32, kernel",
@@ -84,14 +94,14 @@ fn kinds<'a>(query: &'a [f32], buffer: &'a [f32]) -> Result<Vec<Kind<'a>>, Bench
         row_len: 4 * DIM,
         beside: 0,
         scan: Box::new(move |rows, _| {
-            let mut scores = [0.0; BLOCK / (4 * DIM)];
+            let mut scores = [0.0; PART / (4 * DIM)];
             kernels().dot_rows(query, rows, &mut scores);
             black_box(&scores);
             Ok(())
         }),
     }];
     for (name, half) in [("float16, kernel", Half::F16), ("bfloat16, kernel", Half::Bf16)] {
-        let mut scores = vec![0.0; BLOCK / (2 * DIM)];
+        let mut scores = vec![0.0; PART / (2 * DIM)];
         all.push(Kind {
             name,
             target: None,
@@ -122,7 +132,7 @@ fn kinds<'a>(query: &'a [f32], buffer: &'a [f32]) -> Result<Vec<Kind<'a>>, Bench
     let quantizer = bits(DIM, sample)?;
     let mut code = vec![0; quantizer.code_len()];
     quantizer.query_bits(query, &mut code).map_err(failed)?;
-    let mut distances = vec![0; BLOCK / code.len()];
+    let mut distances = vec![0; PART / code.len()];
     let hamming = quantizer.clone();
     all.push(Kind {
         name: "binary, Hamming scan",
@@ -153,7 +163,7 @@ fn with_terms<'a, Q: Quantizer + 'a>(
     let terms = vec![term; rows];
     let row_len = quantizer.code_len();
     let ready = quantizer.query(Metric::InnerProduct, query).map_err(failed)?;
-    let mut scores = vec![0.0; BLOCK / row_len];
+    let mut scores = vec![0.0; PART / row_len];
     Ok(Kind {
         name,
         target: Some(0.8),

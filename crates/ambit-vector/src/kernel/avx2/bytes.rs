@@ -208,7 +208,7 @@ impl Bytes for ThirtyTwo {
     #[inline(always)]
     unsafe fn prefetch(at: *const u8) {
         // SAFETY: a hint; it never faults, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.cast()) }
     }
 }
 
