@@ -112,6 +112,8 @@ pub enum Command {
     Delete(command::delete::Options),
     /// List entities in the order of writing
     List(command::list::Options),
+    /// Run, check or draw a graph of steps
+    Flow(command::flow::Options),
     /// List collections, their spaces and their sizes
     Collections,
     /// Show who holds how many bytes, of this process or of a command that is running

@@ -3,7 +3,8 @@
 //! The thread through it: [`cli`] reads the arguments, [`config`] settles the settings, one
 //! module of [`command`] does the work with the facade, [`output`] prints, and [`exit`] says how
 //! it ended. [`npy`], [`keys`] and [`record`] bring bytes from outside into rows, keys and
-//! entities; [`index`] turns folders into pieces of text. The binary installs the tracking
+//! entities; [`index`] turns folders into pieces of text; [`flow`] are the nodes of graphs
+//! that work on a store. The binary installs the tracking
 //! allocator, so that `ambit memory` can hold the ledger against it; libraries never do. While a long
 //! command runs, [`live`] tells another process of its memory.
 
@@ -13,6 +14,7 @@ mod cli;
 mod command;
 mod config;
 mod exit;
+mod flow;
 mod index;
 mod interrupt;
 mod keys;

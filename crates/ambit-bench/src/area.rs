@@ -10,6 +10,7 @@ mod durable;
 mod embed;
 mod epoch;
 mod exact;
+mod flow;
 mod import;
 mod index;
 mod intern;
@@ -82,6 +83,7 @@ impl Area {
         area("tracking", "what does counting every allocation cost?", tracking::run),
         area("profile", "what does the profiler cost, and does it find leaks?", profile::run),
         area("codes", "what do codes cost, in bytes, time and answers?", codes::run),
+        area("flow", "what does a run of a graph of steps cost?", flow::run),
         area("lossless", "how many bits does a value take, and how fast?", lossless::run),
         area(
             "cache",

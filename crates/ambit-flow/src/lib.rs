@@ -47,6 +47,7 @@
 
 mod context;
 mod def;
+mod draw;
 mod graph;
 mod node;
 mod policy;
@@ -58,6 +59,7 @@ pub use context::{AsKey, Context, ContextError, ContextPool, Key, PooledContext}
 pub use def::{
     EdgeDef, FormatError, GraphDef, Join, MAX_FILE, NodeConfig, NodeDef, On, OnError, Retry,
 };
+pub use draw::Drawing;
 pub use graph::{BuildError, Fault, Graph};
 #[cfg(feature = "async")]
 pub use node::{AsyncNode, Blocking};

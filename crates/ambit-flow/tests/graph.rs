@@ -178,6 +178,26 @@ edges: [{edge}]
 }
 
 #[test]
+fn a_port_that_does_without_a_value_may_come_before_who_writes_it() {
+    let mut registry = Registry::new();
+    registry.add_function("maybe", Ports::new().read_optional("late", Type::Int), |_| Ok(()));
+    let yaml = |edge: &str| {
+        format!(
+            "
+nodes:
+  - {{ id: early, kind: function, with: {{ name: maybe }} }}
+  - {{ id: late, kind: rule, with: {{ rule: '1' }} }}
+edges: [{edge}]
+"
+        )
+    };
+    assert_eq!(faults_with(&yaml("{ from: early, to: late }"), &registry), [""; 0]);
+    assert_eq!(faults_with(&yaml("{ from: late, to: early }"), &registry), [""; 0]);
+    // Beside each other, it would depend on who is faster.
+    assert_eq!(faults_with(&yaml(""), &registry).len(), 1);
+}
+
+#[test]
 fn a_value_of_the_wrong_type_is_refused_before_anything_runs() {
     let mut registry = Registry::new();
     let ports = Ports::new().read("text", Type::Text).write("words", Type::Int);

@@ -62,6 +62,8 @@ fn every_operator_and_function_has_its_answer() {
         ("u.contains('ëy') && u.startsWith('gr') && u.endsWith('one')", json!(true)),
         ("int('12') + int(2.9) + int(-2.9) + int(3u)", json!(15)),
         ("double('1.5') + double(2)", json!(3.5)),
+        ("string(b) + string(yes) + string(f) + string(t) + string(3u)", json!("-3true2.5grey3")),
+        ("string(1.5e300) + string(-9223372036854775807)", json!("1.5e300-9223372036854775807")),
         ("list.all(x, x > 0) && !list.all(x, x > 1)", json!(true)),
         ("list.exists(x, x == 3) && !nothing.exists(x, true)", json!(true)),
         ("list.exists_one(x, x == 3) && !list.exists_one(x, x == 2)", json!(true)),
@@ -275,6 +277,7 @@ fn texts() -> impl Strategy<Value = String> {
         Just("''".to_owned()),
         Just("words[1]".to_owned()),
         Just("map.deep.y[1].z".to_owned()),
+        ints().prop_map(|of| format!("string({of})")),
     ];
     leaf.prop_recursive(2, 4, 2, |inner| {
         (inner.clone(), inner).prop_map(|(l, r)| format!("({l} + {r})"))

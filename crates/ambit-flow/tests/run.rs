@@ -437,6 +437,26 @@ nodes:
 }
 
 #[test]
+fn each_element_of_a_map_begins_as_the_first_one_did() {
+    let yaml = "
+nodes:
+  - id: each
+    kind: map
+    with:
+      graph:
+        outputs: [sum]
+        nodes:
+          - { id: sum, kind: rule, with: { set: { sum: base + item, base: base + 100 } } }
+    read: { items: numbers }
+";
+    let input = json!({ "numbers": [1, 2, 3], "base": 10 });
+    let (context, _, outcome) = run(yaml, input);
+    outcome.unwrap();
+    // `base` is overwritten in each run, and is the caller's again in the next one.
+    assert_eq!(context.to_json()["sum"], json!([11, 12, 13]));
+}
+
+#[test]
 fn a_loop_runs_its_graph_while_its_rule_holds_up_to_its_most() {
     let yaml = "
 nodes:

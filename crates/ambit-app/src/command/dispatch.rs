@@ -21,6 +21,7 @@ pub fn run(command: Command, session: &mut Session) -> Result<Code, Failure> {
         Command::Get(options) => super::get::run(&options, session),
         Command::Delete(options) => super::delete::run(&options, session),
         Command::List(options) => super::list::run(&options, session),
+        Command::Flow(options) => super::flow::run(&options, session),
         Command::Collections => super::collections::run(session),
         Command::Memory(options) => super::memory::run(&options, session),
         Command::Optimize => super::optimize::run(session),

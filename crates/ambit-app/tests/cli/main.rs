@@ -7,6 +7,7 @@ mod ambit;
 mod array;
 mod entities;
 mod failures;
+mod flow;
 mod importing;
 mod indexing;
 mod inspecting;

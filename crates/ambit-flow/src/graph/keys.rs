@@ -100,6 +100,8 @@ impl<'a> Table<'a> {
             self.unordered(reading, writer, faults);
         } else if !earlier && !is_input {
             match (later, declared) {
+                // What does without a value does without one that comes later.
+                (Some(_), _) if reading.need == Need::Optional => {}
                 (Some(writer), _) => self.unordered(reading, writer, faults),
                 (None, None) => self.note_outside(reading),
                 (None, Some(_)) if reading.need == Need::Optional => {}

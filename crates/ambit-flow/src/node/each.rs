@@ -91,6 +91,7 @@ impl Node for Each {
         let mut collected: Vec<Vec<Json>> = vec![Vec::new(); writes.len()];
         for number in 0..len {
             scope.check()?;
+            self.inside.begin_again(&mut frame, scope)?;
             match items {
                 ValueRef::Json(Json::Array(list)) => {
                     frame.context.set(&self.item, &list[number])?
@@ -99,9 +100,6 @@ impl Node for Each {
                 _ => {}
             }
             frame.context.set(&self.index, number as i64)?;
-            for port in writes {
-                frame.context.remove(&port.name);
-            }
             frame.run(scope)?;
             for (list, port) in collected.iter_mut().zip(writes) {
                 let value = frame.context.get(&port.name).unwrap_or(ValueRef::Null);

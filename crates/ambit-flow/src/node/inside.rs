@@ -70,6 +70,27 @@ impl Inside {
         Ok(frame)
     }
 
+    /// Unsets what a run of the graph has set, so that the next one begins as the first did.
+    pub(crate) fn begin_again(
+        &self,
+        frame: &mut Frame,
+        scope: &Scope<'_>,
+    ) -> Result<(), NodeError> {
+        for bound in self.graph.inner.steps.iter().flat_map(|step| &step.writes) {
+            frame.context.remove(&bound.key);
+        }
+        frame.context.remove(&self.graph.inner.error);
+        // An input may have been overwritten.
+        for port in self.graph.reads() {
+            if !frame.context.contains(&port.name)
+                && let Some(value) = scope.get(&port.name)
+            {
+                frame.context.set(&port.name, value)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives the graph's outputs at the ports of their names.
     pub(crate) fn leave(&self, frame: &Frame, scope: &mut Scope<'_>) -> Result<(), NodeError> {
         for port in self.graph.writes() {

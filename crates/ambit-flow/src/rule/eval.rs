@@ -13,6 +13,7 @@ use ambit_mem::Arena;
 use serde_json::Value as Json;
 
 use super::error::RuleErrorKind;
+use super::numbers::{float, narrow, to_float, to_int, whole};
 use super::op::{Arithmetic, At, Function, Op, Order, Quantifier};
 use super::operand::Operand;
 use super::{MAX_STEPS, MAX_TESTS};
@@ -390,11 +391,36 @@ impl<'a> Evaluation<'a> {
             }
             (Function::Int, other, _) => return to_int(at, other),
             (Function::Double, other, _) => return to_float(at, other),
+            (Function::String, other, _) => return self.write_out(at, other),
             (function, of, _) => {
                 let message = format!("{} of {}", function.name(), of.describe());
                 return fail(at, RuleErrorKind::WrongType(message));
             }
         })
+    }
+
+    fn write_out(&mut self, at: At, value: Operand<'a>) -> Result<Operand<'a>, Failure> {
+        use std::io::Write as _;
+        // The longest number of 64 bits, a float in its shortest form, takes 24 bytes.
+        let mut buffer = [0_u8; 32];
+        let mut rest = &mut buffer[..];
+        let room = rest.len();
+        let written = match value {
+            Operand::Text(text) => return Ok(Operand::Text(text)),
+            Operand::Bool(value) => return Ok(Operand::Text(if value { "true" } else { "false" })),
+            Operand::Int(value) => write!(rest, "{value}"),
+            Operand::UInt(value) => write!(rest, "{value}"),
+            Operand::Float(value) => write!(rest, "{value:?}"),
+            other => {
+                let message = format!("string of {}", other.describe());
+                return fail(at, RuleErrorKind::WrongType(message));
+            }
+        };
+        let left = rest.len();
+        match (written, std::str::from_utf8(&buffer[..room - left])) {
+            (Ok(()), Ok(text)) => self.join(at, text, ""),
+            _ => fail(at, RuleErrorKind::Arithmetic("the number has no short form")),
+        }
     }
 
     fn each(&mut self, at: At, list: At, each: &Each) -> Result<bool, Failure> {
@@ -492,10 +518,11 @@ impl Tally {
     }
 }
 
-const OVERFLOW: RuleErrorKind = RuleErrorKind::Arithmetic("the number does not fit in 64 bits");
+pub(super) const OVERFLOW: RuleErrorKind =
+    RuleErrorKind::Arithmetic("the number does not fit in 64 bits");
 
 #[cold]
-fn fail<T>(at: At, kind: RuleErrorKind) -> Result<T, Failure> {
+pub(super) fn fail<T>(at: At, kind: RuleErrorKind) -> Result<T, Failure> {
     Err(Box::new((at, kind)))
 }
 
@@ -514,76 +541,5 @@ fn list_len(value: Operand<'_>) -> Option<usize> {
         Operand::Floats(floats) => Some(floats.len()),
         Operand::Json(Json::Array(list)) => Some(list.len()),
         _ => None,
-    }
-}
-
-fn float(value: Operand<'_>) -> Option<f64> {
-    match value {
-        Operand::Int(value) => Some(value as f64),
-        Operand::UInt(value) => Some(value as f64),
-        Operand::Float(value) => Some(value),
-        _ => None,
-    }
-}
-
-/// Whole numbers of 64 bits neither overflow 128 bits nor lose anything in them.
-fn whole(at: At, sign: Arithmetic, left: i128, right: i128) -> Result<i128, Failure> {
-    Ok(match sign {
-        Arithmetic::Add => left + right,
-        Arithmetic::Subtract => left - right,
-        Arithmetic::Multiply => match left.checked_mul(right) {
-            Some(product) => product,
-            None => return fail(at, OVERFLOW),
-        },
-        Arithmetic::Divide | Arithmetic::Remainder if right == 0 => {
-            return fail(at, RuleErrorKind::Arithmetic("division by zero"));
-        }
-        Arithmetic::Divide => left / right,
-        Arithmetic::Remainder => left % right,
-    })
-}
-
-fn narrow<'a, T, E>(
-    at: At,
-    value: Result<T, E>,
-    operand: impl FnOnce(T) -> Operand<'a>,
-) -> Result<Operand<'a>, Failure> {
-    match value {
-        Ok(value) => Ok(operand(value)),
-        Err(_) => fail(at, OVERFLOW),
-    }
-}
-
-fn to_int(at: At, value: Operand<'_>) -> Result<Operand<'_>, Failure> {
-    match value {
-        Operand::Int(value) => Ok(Operand::Int(value)),
-        Operand::UInt(value) => narrow(at, i64::try_from(value), Operand::Int),
-        // Both bounds are floats; what lies between them fits.
-        Operand::Float(value) if value > -9.223_372_036_854_776e18 => {
-            if value < 9.223_372_036_854_776e18 {
-                Ok(Operand::Int(value as i64))
-            } else {
-                fail(at, OVERFLOW)
-            }
-        }
-        Operand::Float(_) => fail(at, OVERFLOW),
-        Operand::Text(text) => match text.parse() {
-            Ok(value) => Ok(Operand::Int(value)),
-            Err(_) => fail(at, RuleErrorKind::Arithmetic("the text is no whole number")),
-        },
-        other => fail(at, RuleErrorKind::WrongType(format!("int of {}", other.describe()))),
-    }
-}
-
-fn to_float(at: At, value: Operand<'_>) -> Result<Operand<'_>, Failure> {
-    match (float(value), value) {
-        (Some(value), _) => Ok(Operand::Float(value)),
-        (None, Operand::Text(text)) => match text.parse() {
-            Ok(value) => Ok(Operand::Float(value)),
-            Err(_) => fail(at, RuleErrorKind::Arithmetic("the text is no number")),
-        },
-        (None, other) => {
-            fail(at, RuleErrorKind::WrongType(format!("double of {}", other.describe())))
-        }
     }
 }

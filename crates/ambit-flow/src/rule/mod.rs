@@ -9,11 +9,13 @@
 //! | `parse` | from text to operations, within limits |
 //! | `op` | the operations |
 //! | `eval` | the answer over a context |
+//! | `numbers` | what fits, and what becomes what |
 //! | `operand` | what is computed with |
 //! | `error` | what is wrong, and where |
 
 mod error;
 mod eval;
+mod numbers;
 mod op;
 mod operand;
 mod parse;

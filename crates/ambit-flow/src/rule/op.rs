@@ -102,12 +102,20 @@ pub(super) enum Function {
     EndsWith,
     Int,
     Double,
+    String,
 }
 
 impl Function {
     /// Every function.
-    pub(super) const ALL: [Self; 6] =
-        [Self::Size, Self::Contains, Self::StartsWith, Self::EndsWith, Self::Int, Self::Double];
+    pub(super) const ALL: [Self; 7] = [
+        Self::Size,
+        Self::Contains,
+        Self::StartsWith,
+        Self::EndsWith,
+        Self::Int,
+        Self::Double,
+        Self::String,
+    ];
 
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -117,6 +125,7 @@ impl Function {
             Self::EndsWith => "endsWith",
             Self::Int => "int",
             Self::Double => "double",
+            Self::String => "string",
         }
     }
 
@@ -129,6 +138,7 @@ impl Function {
             Self::EndsWith => "x.endsWith(y)",
             Self::Int => "int(x)",
             Self::Double => "double(x)",
+            Self::String => "string(x)",
         }
     }
 
@@ -137,7 +147,7 @@ impl Function {
         match self {
             Self::Size => (has_target && arguments == 0) || (!has_target && arguments == 1),
             Self::Contains | Self::StartsWith | Self::EndsWith => has_target && arguments == 1,
-            Self::Int | Self::Double => !has_target && arguments == 1,
+            Self::Int | Self::Double | Self::String => !has_target && arguments == 1,
         }
     }
 }

@@ -16,8 +16,8 @@ use crate::{Context, Type, ValueRef};
 ///
 /// The language is a part of CEL: names of values, `.field`, `[index]`, numbers, text, lists,
 /// `! - + * / % == != < <= > >= && || in`, `a ? b : c`, `has(a.b)`, `list.all(x, test)`, `exists`,
-/// `exists_one`, and the functions `size`, `contains`, `startsWith`, `endsWith`, `int` and
-/// `double`.
+/// `exists_one`, and the functions `size`, `contains`, `startsWith`, `endsWith`, `int`,
+/// `double` and `string`.
 ///
 /// ```
 /// use ambit_flow::{Context, Rule};

@@ -1,0 +1,300 @@
+//! What does a run of a graph cost, and what does it save to use its context again?
+//!
+//! One graph of ten rules is run by every contender: five checks of a request, and five that join
+//! them, in four layers. Ours reads it as data and takes a context from a pool for each run, fills it, runs, reads the
+//! answer, and gives it back. Processor time; rounds of the contenders alternate.
+//!
+//! What takes wall time, because it waits or has threads of its own, is told in wall time: nodes of a millisecond,
+//! one by one and at once.
+
+#[cfg(feature = "peers")]
+mod peers;
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use ambit_flow::{
+    Context, ContextPool, Executor, Graph, GraphDef, ParallelExecutor, Ports, Registry, Type,
+    Workers,
+};
+use ambit_mem::{Account, Budget, Bytes, PoolConfig, Priority};
+
+use super::Bench;
+use crate::error::BenchError;
+use crate::row::{Row, Table, Target};
+use crate::timing::{nanoseconds, time};
+
+const RUNS: u32 = 200_000;
+const CONTEXTS: u32 = 200_000;
+const ROUNDS: usize = 9;
+/// Nodes of a millisecond, independent of each other.
+const SLOW_NODES: usize = 8;
+const SLOW_ROUNDS: usize = 15;
+
+/// Name, rule, and the rules that it reads.
+pub(super) const RULES: [(&str, &str, &[&str]); 10] = [
+    ("income_ok", "income >= 30000", &[]),
+    ("debt_ok", "debt <= 12000", &[]),
+    ("years_ok", "years >= 2", &[]),
+    ("age_ok", "age >= 18", &[]),
+    ("amount_ok", "amount <= 100000", &[]),
+    ("payable", "income_ok && debt_ok", &["income_ok", "debt_ok"]),
+    ("steady", "years_ok && age_ok", &["years_ok", "age_ok"]),
+    ("eligible", "payable && steady", &["payable", "steady"]),
+    ("modest", "steady && amount_ok", &["steady", "amount_ok"]),
+    ("approve", "eligible && modest", &["eligible", "modest"]),
+];
+
+/// What a request says; some are approved and some are not.
+pub(super) fn request(number: u32) -> [(&'static str, i64); 5] {
+    let number = i64::from(number);
+    [
+        ("income", 20_000 + number % 7 * 5_000),
+        ("debt", number % 5 * 4_000),
+        ("years", number % 9),
+        ("age", 17 + number % 50),
+        ("amount", 60_000 + number % 3 * 30_000),
+    ]
+}
+
+/// Whether it is approved, without any graph.
+pub(super) fn expected(number: u32) -> bool {
+    let [income, debt, years, age, amount] = request(number).map(|(_, value)| value);
+    income >= 30_000 && debt <= 12_000 && years >= 2 && age >= 18 && amount <= 100_000
+}
+
+pub fn run(_: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
+    let budget = Budget::new(Bytes::mib(64));
+    let account = budget.account("bench/flow", Priority::Query);
+    rules(&account, table)?;
+    contexts(&account, table)?;
+    at_once(&account, table)?;
+    large(table)
+}
+
+fn failed(error: impl std::fmt::Display) -> BenchError {
+    BenchError::new(error.to_string())
+}
+
+fn ten() -> Result<GraphDef, BenchError> {
+    let nodes: Vec<_> = RULES
+        .iter()
+        .map(|(id, rule, _)| serde_json::json!({"id": id, "kind": "rule", "with": {"rule": rule}}))
+        .collect();
+    let edges: Vec<_> = RULES
+        .iter()
+        .flat_map(|(to, _, from)| {
+            from.iter().map(move |from| serde_json::json!({"from": from, "to": to}))
+        })
+        .collect();
+    Ok(serde_json::from_value(serde_json::json!({"nodes": nodes, "edges": edges}))?)
+}
+
+/// Runs of the ten rules on a thread.
+fn some_runs(
+    graph: &Graph,
+    pool: &ContextPool,
+    account: &Account,
+    runs: u32,
+) -> Result<(), BenchError> {
+    let mut executor = Executor::new(graph, account).map_err(failed)?;
+    for number in 0..runs {
+        let mut context = pool.acquire();
+        for (key, value) in request(number) {
+            context.set(key, value).map_err(failed)?;
+        }
+        executor.run(&mut context).map_err(failed)?;
+        if context.bool("approve").map_err(failed)? != expected(number) {
+            return Err(BenchError::new("a wrong answer".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+fn rules(account: &Account, table: &mut Table) -> Result<(), BenchError> {
+    let graph = Graph::build(&ten()?, &Registry::new(), account).map_err(failed)?;
+    let contexts = account.child("contexts");
+    let pool = ContextPool::new(PoolConfig::default(), &contexts).map_err(failed)?;
+    let failures = AtomicU32::new(0);
+    let runs = |_: usize| {
+        if black_box(some_runs(&graph, &pool, account, RUNS)).is_err() {
+            failures.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    some_runs(&graph, &pool, account, 1000)?;
+    let (mut one, mut two) = (f64::INFINITY, f64::INFINITY);
+    #[cfg(feature = "peers")]
+    let mut peers = peers::Peers::new()?;
+    for _ in 0..ROUNDS {
+        let each = f64::from(RUNS);
+        one = one.min(nanoseconds(1, 1, &runs)? / each);
+        two = two.min(nanoseconds(2, 1, &runs)? / each);
+        #[cfg(feature = "peers")]
+        peers.round()?;
+    }
+    if failures.into_inner() > 0 {
+        return Err(BenchError::new("a run failed".to_owned()));
+    }
+    let case = "flow, 10 rules";
+    let us = one / 1e3;
+    table.add(Row::new(case, "a run with its context", us, "us").target(Target::AtMost(2.0)))?;
+    table.add(
+        Row::new(case, "runs per second, 1 thread", 1e6 / one, "k/s")
+            .target(Target::AtLeast(400.0)),
+    )?;
+    table.add(
+        Row::new(case, "runs per second, 2 threads", 2e6 / two, "k/s")
+            .peer("1 thread", 1e6 / one)
+            .ratio_target(Target::AtLeast(1.8)),
+    )?;
+    #[cfg(feature = "peers")]
+    for (name, took) in peers.least() {
+        table.add(
+            Row::new(case, "a run with its context", us, "us")
+                .peer(name, took / 1e3)
+                .ratio_target(Target::AtMost(1.0)),
+        )?;
+    }
+    #[cfg(not(feature = "peers"))]
+    for name in ["dagrs", "rust-logic-graph"] {
+        table.add(
+            Row::new(case, "a run with its context", us, "us")
+                .absent_peer(name, "built without the feature peers"),
+        )?;
+    }
+    Ok(())
+}
+
+const FIELDS: [(&str, &str); 8] = [
+    ("request", "5f0c1a52-8a3e-4b1f"),
+    ("collection", "documents"),
+    ("space", "minilm-l6-v2"),
+    ("filter", "kind = 'n' and year > 1990"),
+    ("language", "en"),
+    ("user", "user-184467440737"),
+    ("model", "all-MiniLM-L6-v2"),
+    ("trace", "00-4bf92f3577b34da6a3ce929d0e0e4736"),
+];
+
+fn fill(context: &mut Context) {
+    for (key, value) in black_box(FIELDS) {
+        black_box(context.set(key, value).is_ok());
+    }
+}
+
+fn contexts(account: &Account, table: &mut Table) -> Result<(), BenchError> {
+    let account = account.child("fields");
+    let pool = ContextPool::new(PoolConfig::default(), &account).map_err(failed)?;
+    let fresh_account = account.child("fresh");
+    let pooled = |_: usize| fill(&mut pool.acquire());
+    let fresh = |_: usize| fill(&mut Context::new(&fresh_account));
+    let (mut least, mut least_fresh) = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..ROUNDS {
+        least = least.min(nanoseconds(1, CONTEXTS, &pooled)?);
+        least_fresh = least_fresh.min(nanoseconds(1, CONTEXTS, &fresh)?);
+    }
+    table.add(
+        Row::new("flow, context of 8 fields", "get, fill and give back", least, "ns")
+            .peer("a fresh context", least_fresh)
+            .ratio_target(Target::AtMost(1.0 / 3.0)),
+    )
+}
+
+/// Rounds of a computation that take about a millisecond.
+fn rounds_of_a_millisecond() -> Result<u64, BenchError> {
+    let mut least = f64::INFINITY;
+    let rounds = 1 << 20;
+    for _ in 0..ROUNDS {
+        let (_, took) = time(|| black_box(compute(black_box(rounds))))?;
+        least = least.min(took.cpu);
+    }
+    Ok((rounds as f64 * 1e-3 / least) as u64)
+}
+
+fn compute(rounds: u64) -> u64 {
+    (0..rounds).fold(1, |state: u64, round| {
+        (state ^ round).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23)
+    })
+}
+
+/// Nodes of a millisecond, which compute or wait, one by one and at once.
+fn at_once(account: &Account, table: &mut Table) -> Result<(), BenchError> {
+    let rounds = rounds_of_a_millisecond()?;
+    let mut registry = Registry::new();
+    let ports = || Ports::new().write("out", Type::Int);
+    registry.add_function("compute", ports(), move |scope| {
+        scope.set("out", black_box(compute(black_box(rounds))) as i64 >> 1)
+    });
+    registry.add_function("wait", ports(), |scope| {
+        std::thread::sleep(Duration::from_millis(1));
+        scope.set("out", 1)
+    });
+    let workers = Workers::new(2, account).map_err(failed)?;
+    for name in ["compute", "wait"] {
+        let nodes: Vec<_> = (0..SLOW_NODES)
+            .map(|number| {
+                serde_json::json!({"id": format!("n{number}"), "kind": "function",
+                    "with": {"name": name}, "write": {"out": format!("out{number}")}})
+            })
+            .collect();
+        let def: GraphDef = serde_json::from_value(serde_json::json!({"nodes": nodes}))?;
+        let graph = Graph::build(&def, &registry, account).map_err(failed)?;
+        let mut serial = Executor::new(&graph, account).map_err(failed)?;
+        let mut parallel = ParallelExecutor::new(&graph, &workers, account).map_err(failed)?;
+        let mut context = Context::new(account);
+        let (mut one, mut all) = (f64::INFINITY, f64::INFINITY);
+        for _ in 0..SLOW_ROUNDS {
+            let start = Instant::now();
+            serial.run(&mut context).map_err(failed)?;
+            one = one.min(start.elapsed().as_secs_f64());
+            let start = Instant::now();
+            parallel.run(&mut context).map_err(failed)?;
+            all = all.min(start.elapsed().as_secs_f64());
+        }
+        table.add(
+            Row::new(
+                &format!("flow, {SLOW_NODES} nodes that {name} for 1 ms, 2 threads"),
+                "runs per second, wall time",
+                1.0 / all,
+                "/s",
+            )
+            .peer("one by one", 1.0 / one)
+            .ratio_target(Target::AtLeast(1.8)),
+        )?;
+    }
+    Ok(())
+}
+
+/// A graph of 100,000 nodes in one line: what it takes to check, to hold and to run it.
+fn large(table: &mut Table) -> Result<(), BenchError> {
+    const NODES: usize = 100_000;
+    let node = |number: usize| {
+        serde_json::json!({"id": format!("n{number}"), "kind": "condition",
+            "with": {"rule": "true"}})
+    };
+    let nodes: Vec<_> = (0..NODES).map(node).collect();
+    let edge =
+        |to: usize| serde_json::json!({"from": format!("n{}", to - 1), "to": format!("n{to}")});
+    let edges: Vec<_> = (1..NODES).map(edge).collect();
+    let def: GraphDef =
+        serde_json::from_value(serde_json::json!({"nodes": nodes, "edges": edges}))?;
+    let budget = Budget::new(Bytes::mib(256));
+    let account = budget.account("bench/large", Priority::Query);
+    let start = Instant::now();
+    let graph = Graph::build(&def, &Registry::new(), &account).map_err(failed)?;
+    let took = start.elapsed().as_secs_f64();
+    let case = "flow, 100,000 nodes in a line";
+    table.add(Row::new(case, "check and build, wall time", took, "s"))?;
+    let bytes = graph.footprint().get() as f64 / NODES as f64;
+    table.add(Row::new(case, "held for each node", bytes, "B"))?;
+    let mut executor = Executor::new(&graph, &account).map_err(failed)?;
+    let mut context = Context::new(&account);
+    let mut least = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let (ran, took) = time(|| executor.run(&mut context))?;
+        ran.map_err(failed)?;
+        least = least.min(took.cpu * 1e9 / NODES as f64);
+    }
+    table.add(Row::new(case, "a run, for each node", least, "ns"))
+}
