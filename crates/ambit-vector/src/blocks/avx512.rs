@@ -146,46 +146,69 @@ pub(super) fn fields(
     out: &mut [i32; ROWS],
 ) {
     match field {
-        Field::One => width::<1>(query, block, shift, out),
-        Field::Two => width::<2>(query, block, shift, out),
-        Field::Four => width::<4>(query, block, shift, out),
-        Field::Eight => width::<8>(query, block, shift, out),
+        Field::One => width::<1, 8>(query, block, shift, out),
+        Field::Two => width::<2, 4>(query, block, shift, out),
+        Field::Four => width::<4, 2>(query, block, shift, out),
+        Field::Eight => width::<8, 1>(query, block, shift, out),
     }
 }
 
-/// Fields of `W` bits.
+/// `F` fields of `W` bits in a byte.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn width<const W: usize>(query: &[[i8; 4]], block: &[u8], shift: u32, out: &mut [i32; ROWS]) {
-    let mask = _mm512_set1_epi8((0xFFu32 >> (8 - W)) as i8);
-    let mut sums = [[_mm512_setzero_si512(); 2]; 2];
+fn width<const W: usize, const F: usize>(
+    query: &[[i8; 4]],
+    block: &[u8],
+    shift: u32,
+    out: &mut [i32; ROWS],
+) {
+    let mut sums = [_mm512_setzero_si512(); 4];
     let (chunks, _) = block.as_chunks::<128>();
-    for (chunk, query) in chunks.iter().zip(query.chunks(8 / W)) {
-        // SAFETY: the chunk has 128 bytes, twice 64.
-        let mut codes = unsafe {
-            let from: *const __m512i = chunk.as_ptr().cast();
-            [_mm512_loadu_si512(from), _mm512_loadu_si512(from.add(1))]
-        };
-        for (i, query) in query.iter().enumerate() {
-            let query = _mm512_set1_epi32(i32::from_le_bytes(query.map(|x| x as u8)));
-            for half in 0..2 {
-                let numbers =
-                    if W == 8 { codes[half] } else { _mm512_and_si512(codes[half], mask) };
-                sums[half][i % 2] = _mm512_dpbusd_epi32(sums[half][i % 2], numbers, query);
-                codes[half] = match W {
-                    1 => _mm512_srli_epi32::<1>(codes[half]),
-                    2 => _mm512_srli_epi32::<2>(codes[half]),
-                    _ => _mm512_srli_epi32::<4>(codes[half]),
-                };
-            }
-        }
+    let (whole, rest) = query.as_chunks::<F>();
+    for (chunk, query) in chunks.iter().zip(whole) {
+        add_chunk::<W, F>(chunk, query, &mut sums);
+    }
+    if let (false, Some(chunk)) = (rest.is_empty(), chunks.get(whole.len())) {
+        let mut query = [[0; 4]; F];
+        query[..rest.len()].copy_from_slice(rest);
+        add_chunk::<W, F>(chunk, &query, &mut sums);
     }
     let shift = _mm_cvtsi32_si128(shift as i32);
+    let sums = sums.as_chunks::<2>().0;
     for (out, sums) in out.as_chunks_mut::<16>().0.iter_mut().zip(sums) {
         let sum = _mm512_sll_epi32(_mm512_add_epi32(sums[0], sums[1]), shift);
         // SAFETY: `out` has 16 integers.
         unsafe {
             let before = _mm512_loadu_si512(out.as_ptr().cast());
             _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_add_epi32(before, sum));
+        }
+    }
+}
+
+/// Adds the products of one chunk: two sums for each half of the rows, by turns.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+fn add_chunk<const W: usize, const F: usize>(
+    chunk: &[u8; 128],
+    query: &[[i8; 4]; F],
+    sums: &mut [__m512i; 4],
+) {
+    let mask = _mm512_set1_epi8((0xFFu32 >> (8 - W)) as i8);
+    // SAFETY: the chunk has 128 bytes, twice 64.
+    let mut codes = unsafe {
+        let from: *const __m512i = chunk.as_ptr().cast();
+        [_mm512_loadu_si512(from), _mm512_loadu_si512(from.add(1))]
+    };
+    for (i, query) in query.iter().enumerate() {
+        let query = _mm512_set1_epi32(i32::from_le_bytes(query.map(|x| x as u8)));
+        for half in 0..2 {
+            let numbers = if W == 8 { codes[half] } else { _mm512_and_si512(codes[half], mask) };
+            let sum = &mut sums[2 * half + i % 2];
+            *sum = _mm512_dpbusd_epi32(*sum, numbers, query);
+            codes[half] = match W {
+                1 => _mm512_srli_epi32::<1>(codes[half]),
+                2 => _mm512_srli_epi32::<2>(codes[half]),
+                _ => _mm512_srli_epi32::<4>(codes[half]),
+            };
         }
     }
 }

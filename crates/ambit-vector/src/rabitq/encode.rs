@@ -91,25 +91,31 @@ impl Rabitq {
             *byte = *level as i32 as u8;
         }
         self.put_levels(scratch, planes, number);
-        let factors_of = self.factors(row, scratch, near_one);
-        factors_of.put(factors, number);
+        let square = square * near_one * near_one;
+        self.factors(row, scratch, square, near_one).put(factors, number);
     }
 
-    /// The factors of a row whose rotated difference was multiplied by `near_one`.
-    fn factors(&self, row: &[f32], scratch: &mut Scratch, near_one: f64) -> Factors {
+    /// The factors of a row whose rotated difference was multiplied by `near_one` and has then the
+    /// squared norm `square`.
+    fn factors(&self, row: &[f32], scratch: &mut Scratch, square: f64, near_one: f64) -> Factors {
         let limit = largest(self.bits);
         let levels = &mut scratch.levels.as_flattened_mut()[..self.dim];
         levels.iter_mut().for_each(|level| *level -= limit);
         let turned = &scratch.row.as_flattened()[..self.dim];
-        let (square, product) = (sum(turned, turned), sum(turned, levels));
         if square == 0.0 {
             let error = rotation::underflow(self.dim) as f32 + f32::from_bits(1);
             return self.with_norm(row, 0.0, Factors { scale: 0.0, error, norm: 0.0 });
         }
+        let (product, levels) = (sum(turned, levels), sum(levels, levels));
         let scale = (square / product / near_one) as f32;
         let norm = square.sqrt() / near_one;
-        let code = f64::from(scale) * sum(levels, levels).sqrt();
-        let distance = distance(turned, levels, f64::from(scale) * near_one) / near_one;
+        let code = f64::from(scale) * levels.sqrt();
+        // |r - f y|^2 from its three terms; the rounding of dim products is 2^-53 of each.
+        let factor = f64::from(scale) * near_one;
+        let terms = square + 2.0 * factor * product + factor * factor * levels;
+        let distance = square - 2.0 * factor * product + factor * factor * levels;
+        let arithmetic = self.dim as f64 * f64::EPSILON * terms;
+        let distance = (distance.max(0.0) + arithmetic).sqrt() / near_one;
         let (g, centre) = (self.rotation_error(), sum(&self.centroid, &self.centroid).sqrt());
         let rounding = (g + 2.0 * UNIT_ROUNDOFF) * (norm + code)
             + UNIT_ROUNDOFF * (centre + code)
@@ -250,28 +256,7 @@ fn near_one(square: f64) -> f64 {
     f64::from_bits(((1023 - (exponent >> 1)) as u64) << 52)
 }
 
-/// The inner product in f64, eight lanes.
+/// The inner product in f64.
 fn sum(a: &[f32], b: &[f32]) -> f64 {
-    add(a, b, |a, b| a * b)
-}
-
-/// |a - scale b| in f64.
-fn distance(a: &[f32], b: &[f32], scale: f64) -> f64 {
-    add(a, b, |a, b| (a - scale * b) * (a - scale * b)).sqrt()
-}
-
-#[inline(always)]
-fn add(a: &[f32], b: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    let mut lanes = [0.0; 8];
-    for (a, b) in a.iter().zip(b) {
-        for i in 0..8 {
-            lanes[i] += term(f64::from(a[i]), f64::from(b[i]));
-        }
-    }
-    for ((lane, a), b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
-        *lane += term(f64::from(*a), f64::from(*b));
-    }
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + e) + (c + g)) + ((b + f) + (d + h))
+    crate::kernels().dot_f64(a, b)
 }
