@@ -84,6 +84,11 @@ impl Area {
         area("profile", "what does the profiler cost, and does it find leaks?", profile::run),
         area("codes", "what do codes cost, in bytes, time and answers?", codes::run),
         area("flow", "what does a run of a graph of steps cost?", flow::run),
+        area(
+            "learned",
+            "what do RaBitQ and product codes, rotations and k-means cost, and find?",
+            codes::learned::run,
+        ),
         area("lossless", "how many bits does a value take, and how fast?", lossless::run),
         area(
             "cache",
@@ -103,7 +108,7 @@ impl Area {
             "the memory toolkit",
             &["ledger", "pool", "blocks", "arena", "epoch", "intern", "tracking", "profile"],
         ),
-        group("vector", "vectors in fewer bytes", &["scan", "codes", "lossless"]),
+        group("vector", "vectors in fewer bytes", &["scan", "codes", "learned", "lossless"]),
     ];
 
     /// The area of this name.

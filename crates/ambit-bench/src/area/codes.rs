@@ -6,6 +6,7 @@
 mod bandwidth;
 mod batch;
 mod encoding;
+pub mod learned;
 mod peers;
 mod quality;
 
