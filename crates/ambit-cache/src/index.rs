@@ -159,8 +159,9 @@ impl Index {
         self.words[place] = (self.words[place] & 0x3ff) | ((to + 1) << 10);
     }
 
-    /// A table of `capacity` places, to be filled anew; the old one goes.
+    /// A table of `capacity` places, to be filled anew; the old one goes first.
     pub fn rebuild(&mut self, capacity: usize, slots: impl Iterator<Item = (u32, Slot)>) {
+        self.words = Box::default();
         self.words = vec![0; capacity].into();
         self.len = 0;
         slots.for_each(|(hash, slot)| self.insert(hash, slot));

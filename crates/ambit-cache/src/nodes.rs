@@ -7,7 +7,7 @@
 use crate::link::{Link, Links, Slot};
 
 /// Entries in a chunk.
-pub(crate) const CHUNK: usize = 128;
+pub(crate) const CHUNK: usize = 64;
 
 /// How keys are hashed.
 pub(crate) trait KeyHash<K> {
@@ -43,6 +43,11 @@ impl<K, V, H> Nodes<K, V, H> {
 
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Chunks that are there.
+    pub fn chunks(&self) -> u64 {
+        self.chunks.len() as u64
     }
 
     /// Bytes of the chunks that are there.

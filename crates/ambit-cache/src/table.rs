@@ -78,18 +78,18 @@ where
         Index::capacity_for((len + len / 8 + 16).min(index::MAX_LEN))
     }
 
-    /// Bytes that must be had before one more entry comes in: all at once, and of them for good.
-    /// `None` where the table holds as many entries as it can.
-    pub fn growth(&self) -> Option<(u64, u64)> {
+    /// Bytes that must be had before one more entry comes in. `None` where the table holds as many
+    /// entries as it can.
+    pub fn growth(&self) -> Option<u64> {
         if self.nodes.len() >= index::MAX_LEN {
             return None;
         }
         let chunk = if self.nodes.is_full() { Nodes::<K, V, H>::CHUNK_BYTES } else { 0 };
         if !self.index.is_full() {
-            return Some((chunk, chunk));
+            return Some(chunk);
         }
-        let (new, old) = (Index::bytes_of(self.next_index()), self.index.capacity());
-        Some((chunk + new, chunk + new - Index::bytes_of(old)))
+        let (new, old) = (self.next_index(), self.index.capacity());
+        Some(chunk + Index::bytes_of(new) - Index::bytes_of(old))
     }
 
     /// Makes the index fit for one more entry.
@@ -105,11 +105,28 @@ where
         self.index.rebuild(capacity, slots);
     }
 
-    /// Gives back what the index has too much of.
-    pub fn shrink_index(&mut self) {
-        if self.index.capacity() > 64 && self.index.capacity() > 3 * self.next_index() {
+    /// Bytes of the nodes.
+    pub fn node_bytes(&self) -> u64 {
+        self.nodes.bytes()
+    }
+
+    /// Chunks of the nodes.
+    pub fn node_chunks(&self) -> u64 {
+        self.nodes.chunks()
+    }
+
+    /// Is a chunk needed for one more entry?
+    pub fn needs_chunk(&self) -> bool {
+        self.nodes.is_full()
+    }
+
+    /// Gives back what the index has too much of; how many bytes that is.
+    pub fn shrink_index(&mut self) -> u64 {
+        let before = self.index.capacity();
+        if before > 64 && before > 2 * self.next_index() {
             self.rebuild_index(self.next_index());
         }
+        Index::bytes_of(before) - Index::bytes_of(self.index.capacity())
     }
 
     /// Lets an entry in that is not there; the owner has made room.

@@ -33,4 +33,8 @@ impl Policy for Fifo {
     fn sibling(&self) -> Self {
         Self::default()
     }
+
+    fn fresh(&self) -> Self {
+        Self::default()
+    }
 }

@@ -81,4 +81,8 @@ impl Policy for Lfu {
     fn sibling(&self) -> Self {
         Self::default()
     }
+
+    fn fresh(&self) -> Self {
+        Self::default()
+    }
 }

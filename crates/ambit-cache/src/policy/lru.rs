@@ -35,4 +35,8 @@ impl Policy for Lru {
     fn sibling(&self) -> Self {
         Self::default()
     }
+
+    fn fresh(&self) -> Self {
+        Self::default()
+    }
 }

@@ -100,6 +100,10 @@ impl Policy for S3Fifo {
         Self::default()
     }
 
+    fn fresh(&self) -> Self {
+        Self::default()
+    }
+
     fn table_bytes(&self) -> u64 {
         self.ghosts.bytes()
     }

@@ -63,4 +63,8 @@ impl Policy for Sieve {
     fn sibling(&self) -> Self {
         Self::default()
     }
+
+    fn fresh(&self) -> Self {
+        Self::default()
+    }
 }

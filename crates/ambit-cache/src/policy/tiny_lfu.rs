@@ -114,6 +114,10 @@ impl Policy for TinyLfu {
         Self::default()
     }
 
+    fn fresh(&self) -> Self {
+        Self::default()
+    }
+
     fn table_bytes(&self) -> u64 {
         self.sketch.bytes()
     }

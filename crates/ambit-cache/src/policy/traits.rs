@@ -29,6 +29,9 @@ pub trait Policy: Send + Sized {
     /// A policy for another part of the same cache: what one of them learns, all know.
     fn sibling(&self) -> Self;
 
+    /// A policy for another cache, that knows nothing yet.
+    fn fresh(&self) -> Self;
+
     /// Bytes of its tables.
     fn table_bytes(&self) -> u64 {
         0

@@ -213,8 +213,10 @@ impl Trial {
 
     fn bytes_of(entries: usize, ways: usize) -> u64 {
         let cache = size_of::<Simulation<Queues>>() as u64;
-        (cache + Simulation::<Queues>::bytes_of(entries) + Queues::bytes_of(entries + entries / 4))
-            * ways as u64
+        let tables = |way: &Way| {
+            cache + Simulation::<Queues>::bytes_of(entries) + Queues::bytes_of(entries, *way)
+        };
+        Way::TRIED[..ways].iter().map(tables).sum()
     }
 
     fn bytes(&self) -> u64 {

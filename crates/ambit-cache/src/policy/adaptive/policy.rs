@@ -121,6 +121,10 @@ impl Policy for Adaptive {
         }
     }
 
+    fn fresh(&self) -> Self {
+        Self::new(self.objective())
+    }
+
     fn table_bytes(&self) -> u64 {
         let guide = if self.is_first { self.guide.table_bytes() } else { 0 };
         self.queues.table_bytes() + guide
@@ -130,6 +134,7 @@ impl Policy for Adaptive {
         if self.filling.is_some() {
             self.begin();
         }
+        self.queues.plan(self.guide.way());
         let queues = self.queues.tables_wanted();
         let guide = if self.is_first { self.guide.tables_wanted(self.whole()) } else { None };
         if queues.is_none() && guide.is_none() {

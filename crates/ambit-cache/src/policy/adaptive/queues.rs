@@ -40,6 +40,7 @@ pub(crate) struct Queues {
     small: List,
     main: List,
     values: Option<Values>,
+    by_value: bool,
     ghosts: Ghosts,
     now: u32,
     /// Came in since the last tick.
@@ -55,6 +56,7 @@ impl Queues {
             small: List::default(),
             main: List::default(),
             values: None,
+            by_value: matches!(way, Way::Value),
             ghosts: Ghosts::default(),
             now: 0,
             part: 0,
@@ -82,9 +84,15 @@ impl Queues {
         }
     }
 
+    /// Is about to go this way: tables are wanted for it.
+    pub fn plan(&mut self, way: Way) {
+        self.by_value = way == Way::Value;
+    }
+
     /// Bytes of tables for `len` entries.
-    pub const fn bytes_of(len: usize) -> u64 {
-        Ghosts::bytes_of(Self::ghosts_for(len)) + Values::BYTES
+    pub const fn bytes_of(len: usize, way: Way) -> u64 {
+        let values = if matches!(way, Way::Value) { Values::BYTES } else { 0 };
+        Ghosts::bytes_of(Self::ghosts_for(len)) + values
     }
 
     const fn ghosts_for(len: usize) -> usize {
@@ -208,11 +216,19 @@ impl Queues {
     }
 
     fn push_value(&mut self, links: &mut impl Links, slot: Slot) {
+        let Some(values) = &mut self.values else {
+            // Until there is a table for it, in the order of LRU.
+            self.put(links, slot, SMALL);
+            return;
+        };
         links.link_mut(slot).set_queue(VALUED);
-        self.values.get_or_insert_default().push(links, slot);
+        values.push(links, slot);
     }
 
     fn evict_by_value(&mut self, links: &mut impl Links) -> Option<Slot> {
+        if self.values.is_none() {
+            return self.evict_lru(links);
+        }
         // Those who stand in queues come over a few at a time.
         for _ in 0..4 {
             let next = self.small.pop_back(links).or_else(|| self.main.pop_back(links));
@@ -305,22 +321,38 @@ impl Policy for Queues {
     }
 
     fn sibling(&self) -> Self {
+        self.fresh()
+    }
+
+    fn fresh(&self) -> Self {
         Self::new(self.way)
     }
 
     fn table_bytes(&self) -> u64 {
-        self.ghosts.bytes() + Values::BYTES
+        self.ghosts.bytes() + if self.values.is_some() { Values::BYTES } else { 0 }
     }
 
     fn tables_wanted(&mut self) -> Option<u64> {
-        let len = self.len() as usize;
-        let suited = suits(self.ghosts.capacity(), Self::ghosts_for(len));
-        (!suited).then(|| Self::bytes_of(len))
+        let ghosts = Self::ghosts_for(self.len() as usize);
+        let suited = suits(self.ghosts.capacity(), ghosts);
+        let lacks_values = self.by_value && self.values.is_none();
+        if suited && !lacks_values {
+            return None;
+        }
+        let values = self.by_value || self.values.is_some();
+        let ghosts = if suited { self.ghosts.bytes() } else { Ghosts::bytes_of(ghosts) };
+        Some(ghosts + if values { Values::BYTES } else { 0 })
     }
 
     fn fit_tables(&mut self) {
-        self.ghosts = Ghosts::default();
-        self.ghosts = Ghosts::with_len(Self::ghosts_for(self.len() as usize));
+        if self.by_value && self.values.is_none() {
+            self.values = Some(Values::default());
+        }
+        let ghosts = Self::ghosts_for(self.len() as usize);
+        if !suits(self.ghosts.capacity(), ghosts) {
+            self.ghosts = Ghosts::default();
+            self.ghosts = Ghosts::with_len(ghosts);
+        }
     }
 }
 

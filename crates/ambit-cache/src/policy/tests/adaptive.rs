@@ -251,6 +251,10 @@ impl Policy for Turning {
     }
 
     fn sibling(&self) -> Self {
+        self.fresh()
+    }
+
+    fn fresh(&self) -> Self {
         Self::new(self.turns.clone())
     }
 
