@@ -151,6 +151,7 @@ where
             has_times,
             ttl,
         });
+        inner.share_out();
         let reclaimer: Arc<dyn ambit_mem::Reclaimer> = inner.clone();
         account.set_reclaimer(Arc::downgrade(&reclaimer));
         Ok(Self { inner })
@@ -313,6 +314,7 @@ where
     /// [`CapError`] where pinned entries hold more; the cap is the new one nevertheless.
     pub fn set_cap(&self, cap: Bytes) -> Result<(), CapError> {
         self.inner.purse.set_cap(cap.get());
+        self.inner.share_out();
         self.inner.curve.set_cap(cap);
         let over = self.inner.purse.granted().saturating_sub(cap.get());
         self.inner.shed(over);
@@ -545,6 +547,13 @@ where
         Room::Evict
     }
 
+    /// Tells all parts what is little: a quarter of an even share.
+    fn share_out(&self) {
+        let parts = self.parts.len() as u64;
+        let least = if parts == 1 { 0 } else { self.purse.cap() / (4 * parts) };
+        self.parts.iter().for_each(|part| lock(&part.0).least = least);
+    }
+
     /// Bytes that are taken from the account at a time.
     fn step(&self) -> u64 {
         (self.purse.cap() / (16 * self.parts.len() as u64)).clamp(4 << 10, 1 << 20)
@@ -650,6 +659,15 @@ where
         if given > 0 {
             self.purse.give(given);
         }
+        if self.purse.granted() > self.purse.cap() {
+            self.hold_cap();
+        }
+    }
+
+    /// The cap was lowered below what was pinned, and now something could go.
+    #[cold]
+    fn hold_cap(&self) {
+        self.shed(self.purse.granted().saturating_sub(self.purse.cap()));
     }
 
     #[cold]
@@ -680,10 +698,10 @@ where
             let mut part = lock(&part.0);
             let idle = part.endings.as_ref().map(crate::times::Endings::idle);
             let empty = Part::new(policy, self.hasher.clone(), idle);
-            let counts = part.counts;
+            let (counts, least) = (part.counts, part.least);
             let old = std::mem::replace(&mut *part, empty);
             let freed = old.bytes() - part.bytes();
-            part.counts = counts;
+            (part.counts, part.least) = (counts, least);
             part.counts.removed += old.table.len() as u64;
             drop(part);
             drop(old);

@@ -8,7 +8,7 @@
 //!
 //! [`policy`]: who goes next, as pure structures without clock or I/O, from FIFO to one that
 //! learns which of the others to follow ([`policy::Adaptive`]). [`Simulation`]: a cache without
-//! values, to measure what a policy would hit. What is cached is not known here.
+//! values, to measure what a policy would hit. [`filter`]: what is surely absent need not be read. What is cached is not known here.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ mod cache;
 mod config;
 mod curve;
 mod error;
+pub mod filter;
 mod flight;
 mod ghost;
 mod index;

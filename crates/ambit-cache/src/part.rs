@@ -137,6 +137,8 @@ pub(crate) struct Part<K, V, P> {
     pub endings: Option<Endings>,
     /// Bytes more that the policy would like for its tables.
     pub wanted: u64,
+    /// With less than this another part gives, rather than that it evicts.
+    pub least: u64,
 }
 
 type Purse = Allowance<Charged>;
@@ -153,6 +155,7 @@ impl<K: Hash + Eq, V, P: Policy> Part<K, V, P> {
             pinned: 0,
             endings: idle.map(Endings::new),
             wanted: 0,
+            least: 0,
         }
     }
 
@@ -312,6 +315,9 @@ impl<K: Hash + Eq, V, P: Policy> Part<K, V, P> {
             }
             if let Some(slot) = hole.take() {
                 self.clear_slot(slot, gone);
+            }
+            if self.table.weight() < self.least {
+                return Put::Short(entry, missing);
             }
             if gone.is_full() {
                 return Put::Again(entry);

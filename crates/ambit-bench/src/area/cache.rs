@@ -6,6 +6,7 @@
 
 mod ratios;
 mod simulators;
+mod speed;
 mod traces;
 mod yardsticks;
 
@@ -20,5 +21,6 @@ pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
     if let Some(directory) = bench.traces.clone() {
         return ratios::print(&directory, table.is_json());
     }
+    speed::run(table)?;
     ratios::rows(&bench.data.traces(), table)
 }

@@ -1,6 +1,7 @@
 //! Other crates' caches, each in the way that it is meant to be used.
 
 use super::simulators::{Cell, Kind, Score, Simulator};
+use super::speed::Contender;
 
 /// Caches whose hits are counted as they are.
 pub const HIT_RATIOS: &[Simulator] = &[
@@ -71,4 +72,86 @@ fn foyer(cell: &Cell<'_>) -> Option<Score> {
         }
     }
     Some(score)
+}
+
+/// Caches of `entries` entries whose calls are timed.
+pub fn contenders(entries: u64) -> Vec<Box<dyn Contender>> {
+    let entries = entries as usize;
+    let lru = lru::LruCache::with_hasher(
+        std::num::NonZeroUsize::new(entries).unwrap_or(std::num::NonZeroUsize::MIN),
+        foldhash::fast::FixedState::default(),
+    );
+    vec![
+        Box::new(QuickCache(quick_cache::sync::Cache::new(entries))),
+        Box::new(Moka(moka::sync::Cache::new(entries as u64))),
+        Box::new(Foyer(
+            foyer::CacheBuilder::new(entries)
+                .with_eviction_config(foyer::S3FifoConfig::default())
+                .build(),
+        )),
+        Box::new(MutexLru(std::sync::Mutex::new(lru))),
+    ]
+}
+
+struct QuickCache(quick_cache::sync::Cache<u64, u64>);
+struct Moka(moka::sync::Cache<u64, u64>);
+struct Foyer(foyer::Cache<u64, u64>);
+struct MutexLru(std::sync::Mutex<lru::LruCache<u64, u64, foldhash::fast::FixedState>>);
+
+impl Contender for QuickCache {
+    fn name(&self) -> &'static str {
+        "quick_cache"
+    }
+
+    fn get(&self, key: u64) -> Option<u64> {
+        self.0.get(&key)
+    }
+
+    fn put(&self, key: u64) {
+        self.0.insert(key, key);
+    }
+}
+
+impl Contender for Moka {
+    fn name(&self) -> &'static str {
+        "moka"
+    }
+
+    fn get(&self, key: u64) -> Option<u64> {
+        self.0.get(&key)
+    }
+
+    fn put(&self, key: u64) {
+        self.0.insert(key, key);
+    }
+}
+
+impl Contender for Foyer {
+    fn name(&self) -> &'static str {
+        "foyer"
+    }
+
+    fn get(&self, key: u64) -> Option<u64> {
+        self.0.get(&key).map(|entry| *entry.value())
+    }
+
+    fn put(&self, key: u64) {
+        self.0.insert(key, key);
+    }
+}
+
+impl Contender for MutexLru {
+    fn name(&self) -> &'static str {
+        "lru in a mutex"
+    }
+
+    fn get(&self, key: u64) -> Option<u64> {
+        self.0.lock().ok()?.get(&key).copied()
+    }
+
+    fn put(&self, key: u64) {
+        if let Ok(mut cache) = self.0.lock() {
+            cache.put(key, key);
+        }
+    }
 }
