@@ -5,9 +5,9 @@
 //! maps are `serde_json` values. A scalar that comes as JSON is taken apart, so that `Json` holds
 //! lists and maps.
 //!
-//! Sizes: [`Value::heap`] is what a value holds beyond itself, by capacity; [`ValueRef::len_bytes`] is what it
-//! says, by length, so that it is the same whatever buffer it sits in. Both count
-//! JSON by its parts: a container's entries at their size in memory, and its texts.
+//! Sizes: [`Value::heap`] is what a value holds beyond itself, by capacity; [`ValueRef::len_bytes`]
+//! is what it says, by length, so that it is the same whatever buffer it sits in. Both count JSON
+//! by its parts: a container's entries at their size in memory, and its texts.
 
 use std::fmt;
 

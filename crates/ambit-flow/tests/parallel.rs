@@ -92,7 +92,8 @@ fn a_cancelled_token_and_a_panic_end_a_parallel_run() {
     assert_eq!(error.to_string(), "called off before node 'a'");
 }
 
-/// A graph of `nodes` nodes in layers, whose nodes mix what earlier layers gave, and fail now and then.
+/// A graph of `nodes` nodes in layers, whose nodes mix what earlier layers gave, and fail now and
+/// then.
 fn layered(layers: &[Vec<(u8, u8)>]) -> GraphDef {
     let mut graph = GraphDef::default();
     for (depth, layer) in layers.iter().enumerate() {

@@ -251,8 +251,8 @@ nodes:
     assert!(run(1).is_ok() && run(1).is_ok());
 }
 
-/// A registry with a node that takes `ms` milliseconds of a manual clock, asking every ten whether to
-/// go on, or never.
+/// A registry with a node that takes `ms` milliseconds of a manual clock, asking every ten whether
+/// to go on, or never.
 fn slow(clock: &Arc<ManualClock>) -> Registry {
     let mut registry = Registry::new();
     for (name, asks) in [("polite", true), ("stubborn", false)] {

@@ -42,8 +42,8 @@ edges:
   - { from: base, to: limit }
 ";
 
-/// Allocations of `runs` runs, after some that warm up. All of a process's threads are counted, so the
-/// tests of this file are one.
+/// Allocations of `runs` runs, after some that warm up. All of a process's threads are counted, so
+/// the tests of this file are one.
 fn allocations(runs: u64, mut run: impl FnMut(u64)) -> u64 {
     (0..100).for_each(&mut run);
     let before = ALLOCATOR.stats().allocations;

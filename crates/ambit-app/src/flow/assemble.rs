@@ -1,7 +1,7 @@
 //! `assemble`: one text of the texts that were found, as a language model is to read it.
 //!
-//! Texts come in order, those that were searched for first, each under its key, as long as they fit whole; one
-//! that does not fit is left out, and shorter ones after it may still fit.
+//! Texts come in order, those that were searched for first, each under its key, as long as they fit
+//! whole; one that does not fit is left out, and shorter ones after it may still fit.
 
 use ambit_flow::{Node, NodeError, Ports, Registry, Scope, Type, Value, ValueRef};
 use ambit_mem::Bytes;

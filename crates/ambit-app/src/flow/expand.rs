@@ -1,7 +1,8 @@
 //! `expand`: the entities that relations lead to from the ones that were found.
 //!
-//! Relations are kept in the order of their writing, so each step of depth is one pass over them all, and what a pass finds
-//! is followed by the next. An entity is named once, by the first relation that reaches it.
+//! Relations are kept in the order of their writing, so each step of depth is one pass over them
+//! all, and what a pass finds is followed by the next. An entity is named once, by the first
+//! relation that reaches it.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,7 +1,8 @@
-//! Nodes of logic graphs that work on a store: `embed`, `search`, `expand`, `assemble`, `get`, `put`.
+//! Nodes of logic graphs that work on a store: `embed`, `search`, `expand`, `assemble`, `get`,
+//! `put`.
 //!
-//! A graph names them as it names the kinds of `ambit-flow`; [`registry`] knows both. The store and the embedder
-//! are opened once, and only for a graph that uses them.
+//! A graph names them as it names the kinds of `ambit-flow`; [`registry`] knows both. The store and
+//! the embedder are opened once, and only for a graph that uses them.
 //!
 //! | kind | parameters | reads | writes |
 //! |---|---|---|---|

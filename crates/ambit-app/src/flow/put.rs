@@ -1,8 +1,9 @@
-//! `put`: stores an entity, or a list of them, with an embedding and relations, in one atomic batch.
+//! `put`: stores an entity, or a list of them, with an embedding and relations, in one atomic
+//! batch.
 //!
-//! An entity comes as what `ambit add` reads (`key`, `kind`, `text`, `properties`, `embeddings`), or
-//! in parts: a key, and what else there is. Where a vector comes in, it becomes the embedding of the one
-//! entity in the space that the node names; collection and space are made if they are new.
+//! An entity comes as what `ambit add` reads (`key`, `kind`, `text`, `properties`, `embeddings`),
+//! or in parts: a key, and what else there is. Where a vector comes in, it becomes the embedding of
+//! the one entity in the space that the node names; collection and space are made if they are new.
 
 use std::sync::Arc;
 

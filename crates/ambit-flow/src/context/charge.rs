@@ -1,8 +1,8 @@
 //! Bytes that a growing thing holds, reserved before they are taken.
 //!
-//! What comes from a pool is charged there for what it held when it came back: `covered`. Only what it grows
-//! by while it is out is taken here, in steps, so that a thing that has its
-//! size costs the ledger nothing.
+//! What comes from a pool is charged there for what it held when it came back: `covered`. Only what
+//! it grows by while it is out is taken here, in steps, so that a thing that has its size costs the
+//! ledger nothing.
 
 use ambit_mem::{Account, Bytes, OverBudget, Reservation};
 

@@ -1,13 +1,13 @@
 //! The values of one run, by key.
 //!
-//! Keys stand in a hash table that points into a list of entries. Clearing marks the
-//! entries as unset and keeps them, with the buffers of their texts and arrays: the next run
-//! that uses the same keys allocates nothing. JSON is dropped when it is cleared, for its parts cannot be
-//! used again. A context that has seen many keys and used few of them forgets all.
+//! Keys stand in a hash table that points into a list of entries. Clearing marks the entries as
+//! unset and keeps them, with the buffers of their texts and arrays: the next run that uses the
+//! same keys allocates nothing. JSON is dropped when it is cleared, for its parts cannot be used
+//! again. A context that has seen many keys and used few of them forgets all.
 //!
-//! Two sizes are kept. [`Context::heap`] is what is held, by capacity, and is charged to
-//! the account before it is taken. [`Context::len_bytes`] is what the values say, and is what a run's own limit is
-//! held against: it does not depend on what earlier runs left behind.
+//! Two sizes are kept. [`Context::heap`] is what is held, by capacity, and is charged to the
+//! account before it is taken. [`Context::len_bytes`] is what the values say, and is what a run's
+//! own limit is held against: it does not depend on what earlier runs left behind.
 
 use ambit_mem::{Account, Bytes};
 use hashbrown::HashTable;
@@ -145,7 +145,8 @@ impl Context {
         self.table.find(key.hash(), is_it).map(|&index| index as usize)
     }
 
-    /// Sets `key` to a copy of `value`, in the buffer of an earlier value where that is of the same kind.
+    /// Sets `key` to a copy of `value`, in the buffer of an earlier value where that is of the same
+    /// kind.
     ///
     /// # Errors
     /// [`ContextError::OverBudget`], [`ContextError::OverLimit`]; the context is as it was.

@@ -1,7 +1,7 @@
 //! A name that was hashed once.
 //!
-//! A graph resolves its keys when it is built; a run then finds them in any context without hashing.
-//! Hashes are seeded once for the process, so that a key made anywhere fits any context.
+//! A graph resolves its keys when it is built; a run then finds them in any context without
+//! hashing. Hashes are seeded once for the process, so that a key made anywhere fits any context.
 
 use std::fmt;
 use std::hash::BuildHasher as _;

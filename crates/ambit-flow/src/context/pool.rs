@@ -1,10 +1,10 @@
 //! Contexts that are used again.
 //!
-//! A [`ContextPool`] is an [`ObjectPool`] of contexts: cleared on return, with their
-//! tables and buffers, from a list of the thread's own where it has one. The pool's account is charged for
-//! what it keeps, and for what its contexts held when they last came back; what they grow by while they are
-//! out goes to an account below it. A context that has become too large, or over which a step
-//! panicked, is dropped when it comes back.
+//! A [`ContextPool`] is an [`ObjectPool`] of contexts: cleared on return, with their tables and
+//! buffers, from a list of the thread's own where it has one. The pool's account is charged for
+//! what it keeps, and for what its contexts held when they last came back; what they grow by while
+//! they are out goes to an account below it. A context that has become too large, or over which a
+//! step panicked, is dropped when it comes back.
 
 use std::ops::{Deref, DerefMut};
 

@@ -1,8 +1,8 @@
 //! A graph as data.
 //!
-//! What a graph file says, field by field, in JSON or YAML. Nothing is checked here beyond the names of
-//! fields; [`GraphDef::validate`] does that, and [`Graph::build`](crate::Graph::build) makes
-//! something that runs of it.
+//! What a graph file says, field by field, in JSON or YAML. Nothing is checked here beyond the
+//! names of fields; [`GraphDef::validate`] does that, and [`Graph::build`](crate::Graph::build)
+//! makes something that runs of it.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Graph files: JSON and YAML.
 //!
-//! Both go through serde, with limits on how deep they nest: `serde_json` has its own, and YAML
-//! is read with a budget that also bounds anchors and aliases. An error says the line and the column.
+//! Both go through serde, with limits on how deep they nest: `serde_json` has its own, and YAML is
+//! read with a budget that also bounds anchors and aliases. An error says the line and the column.
 
 use std::fmt;
 

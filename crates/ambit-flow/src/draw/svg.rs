@@ -1,7 +1,8 @@
 //! A graph as SVG.
 //!
-//! Layers are columns. In a column, nodes stand in the order of the middle of the nodes that lead to them, which keeps most edges
-//! from crossing. Edges are curves from the right side of a box to the left side of another.
+//! Layers are columns. In a column, nodes stand in the order of the middle of the nodes that lead
+//! to them, which keeps most edges from crossing. Edges are curves from the right side of a box to
+//! the left side of another.
 
 use std::fmt::Write as _;
 

@@ -117,8 +117,8 @@ impl Graph {
     /// [`BuildError::Faults`] with everything that is wrong; [`BuildError::OverBudget`].
     ///
     /// # Cost
-    /// One pass over nodes and edges, and some ten microseconds for each rule; on a thread of its own, for the
-    /// parser's stack.
+    /// One pass over nodes and edges, and some ten microseconds for each rule; on a thread of its
+    /// own, for the parser's stack.
     pub fn build(
         def: &GraphDef,
         registry: &Registry,
@@ -181,8 +181,9 @@ impl Graph {
 }
 
 impl GraphDef {
-    /// Checks the graph: that it is not empty, that names resolve, that edges lead in no circle, that all nodes can
-    /// be reached, that rules and parameters can be read, and that what is read is set before, with the same type.
+    /// Checks the graph: that it is not empty, that names resolve, that edges lead in no circle,
+    /// that all nodes can be reached, that rules and parameters can be read, and that what is read
+    /// is set before, with the same type.
     ///
     /// # Errors
     /// As [`Graph::build`].

@@ -1,9 +1,9 @@
 //! Is what is read set before, and with the right type?
 //!
-//! A node of one layer sees what earlier layers wrote. So a key that is read has to be an input, or written in an earlier
-//! layer; and nobody else in the reader's own layer may write it, for then the answer would
-//! depend on who is faster. Two writers in one layer are in order: the later one in the definition
-//! wins, as branches that meet again do. A key has one type in a graph.
+//! A node of one layer sees what earlier layers wrote. So a key that is read has to be an input, or
+//! written in an earlier layer; and nobody else in the reader's own layer may write it, for then
+//! the answer would depend on who is faster. Two writers in one layer are in order: the later one
+//! in the definition wins, as branches that meet again do. A key has one type in a graph.
 //!
 //! Whether the writer runs at all (its branch may be skipped) is not known here; a run that
 //! reads a key that was not set says so.

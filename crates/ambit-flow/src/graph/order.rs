@@ -1,8 +1,8 @@
 //! In which order nodes run.
 //!
-//! Nodes stand in layers: a node's layer is one more than the deepest node that an edge leads to it from. Nodes of a
-//! layer do not depend on each other. Everything here is iterative and takes one pass over nodes
-//! and edges, for graphs of 100,000 nodes in one line are graphs, too.
+//! Nodes stand in layers: a node's layer is one more than the deepest node that an edge leads to it
+//! from. Nodes of a layer do not depend on each other. Everything here is iterative and takes one
+//! pass over nodes and edges, for graphs of 100,000 nodes in one line are graphs, too.
 
 /// Nodes in the order in which they run.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Nodes that are written as async functions.
 //!
-//! Executors call nodes and wait for them; they have no event loop. [`Blocking`] makes a node of
-//! an async one: the thread that runs the node polls its future and sleeps while it waits. A future that
-//! needs a reactor of a certain runtime enters that runtime itself, with its handle.
+//! Executors call nodes and wait for them; they have no event loop. [`Blocking`] makes a node of an
+//! async one: the thread that runs the node polls its future and sleeps while it waits. A future
+//! that needs a reactor of a certain runtime enters that runtime itself, with its handle.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
 //! A node that runs a graph, and another one if that fails.
 //!
-//! The second graph has the inputs of the first, and what went wrong under `error`. What the first one did before it failed is
-//! gone. A run that was called off is not caught.
+//! The second graph has the inputs of the first, and what went wrong under `error`. What the first
+//! one did before it failed is gone. A run that was called off is not caught.
 
 use ambit_mem::Bytes;
 use serde::Deserialize;

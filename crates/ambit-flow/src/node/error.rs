@@ -63,8 +63,8 @@ impl NodeError {
         }
     }
 
-    /// Forgets which set name is nearest to one that is not: it depends on what else the layer has set
-    /// so far, and what a graph reads of a failure must not.
+    /// Forgets which set name is nearest to one that is not: it depends on what else the layer has
+    /// set so far, and what a graph reads of a failure must not.
     pub(crate) fn forget_nearest(&mut self) {
         match self {
             Self::Context(ContextError::Missing { nearest, .. }) => *nearest = None,

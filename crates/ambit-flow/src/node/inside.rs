@@ -1,8 +1,9 @@
 //! Running a graph inside a node.
 //!
-//! A graph inside a node runs over a context of its own, which has what the node's ports brought in. Context and executor
-//! are kept in a pool from run to run, so that a graph inside costs no more in steady
-//! state than one outside. The run's own limit, its deadline and its cancelling hold inside too.
+//! A graph inside a node runs over a context of its own, which has what the node's ports brought
+//! in. Context and executor are kept in a pool from run to run, so that a graph inside costs no
+//! more in steady state than one outside. The run's own limit, its deadline and its cancelling hold
+//! inside too.
 
 use ambit_mem::{Account, Bytes, Lifecycle, ObjectPool, OverBudget, PoolConfig, Pooled};
 

@@ -63,8 +63,8 @@ impl Ports {
 /// A step of a graph.
 ///
 /// Runs of the same graph share it, on any thread, at the same time; what it needs for itself it
-/// keeps behind a lock, or in a pool. What it gives back reaches the context when it has returned `Ok`, and
-/// not at all otherwise.
+/// keeps behind a lock, or in a pool. What it gives back reaches the context when it has returned
+/// `Ok`, and not at all otherwise.
 ///
 /// ```
 /// use ambit_flow::{Node, NodeError, Ports, Scope, Type};

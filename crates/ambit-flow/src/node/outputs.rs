@@ -1,7 +1,7 @@
 //! Values that a node gives, until it has returned.
 //!
-//! One place for each port. A place has a buffer for each kind of value that needs one: a text goes into the
-//! context by exchanging its buffer for the one that was there, so what one run allocated
+//! One place for each port. A place has a buffer for each kind of value that needs one: a text goes
+//! into the context by exchanging its buffer for the one that was there, so what one run allocated
 //! serves the next, whichever node writes what in between.
 
 use ambit_mem::{Account, OverBudget};

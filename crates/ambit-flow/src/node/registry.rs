@@ -1,7 +1,8 @@
 //! The kinds of nodes that a graph may name.
 //!
-//! A kind is a name and a factory: from a node's definition it makes the node, or says what is wrong with the
-//! definition. What this crate knows itself is there from the start; a program adds its own.
+//! A kind is a name and a factory: from a node's definition it makes the node, or says what is
+//! wrong with the definition. What this crate knows itself is there from the start; a program adds
+//! its own.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -94,7 +95,8 @@ impl Building<'_> {
     /// A graph inside the node.
     ///
     /// # Errors
-    /// [`NodeFault::Inside`], also where graphs are inside each other more than [`MAX_NESTING`] deep.
+    /// [`NodeFault::Inside`], also where graphs are inside each other more than [`MAX_NESTING`]
+    /// deep.
     pub fn graph(&self, def: &GraphDef) -> Result<Graph, NodeFault> {
         if self.depth == MAX_NESTING {
             let message = format!("graphs are inside each other more than {MAX_NESTING} deep");
@@ -185,8 +187,8 @@ impl Registry {
         self.kinds.insert(name.to_owned(), Kind::Made(Box::new(factory)));
     }
 
-    /// Adds a function that nodes of kind `function` may call, or replaces it. What the closure holds on the
-    /// heap is its owner's to account for.
+    /// Adds a function that nodes of kind `function` may call, or replaces it. What the closure
+    /// holds on the heap is its owner's to account for.
     pub fn add_function(
         &mut self,
         name: &str,

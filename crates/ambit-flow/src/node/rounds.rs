@@ -1,7 +1,7 @@
 //! A node that runs a graph again and again, while a rule holds.
 //!
-//! Every round finds what the one before left: the graph's context is kept from round to round. The rule
-//! is asked before each round, over that context.
+//! Every round finds what the one before left: the graph's context is kept from round to round. The
+//! rule is asked before each round, over that context.
 
 use ambit_mem::Bytes;
 use serde::Deserialize;

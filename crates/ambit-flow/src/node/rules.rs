@@ -1,7 +1,7 @@
 //! The two kinds that the executor runs itself: rules and conditions.
 //!
-//! Neither can panic, both read the context directly, and neither has any state; so they need no scope,
-//! and a graph of nothing else allocates nothing.
+//! Neither can panic, both read the context directly, and neither has any state; so they need no
+//! scope, and a graph of nothing else allocates nothing.
 
 use ambit_mem::Arena;
 use serde::Deserialize;

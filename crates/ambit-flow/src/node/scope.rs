@@ -1,7 +1,7 @@
 //! What a node sees of a run: its ports, the deadline, and whether it was called off.
 //!
-//! A node reads the context as it was before its layer began, and writes into outputs of its own. They go
-//! into the context when the node has returned. A node that failed has written nothing.
+//! A node reads the context as it was before its layer began, and writes into outputs of its own.
+//! They go into the context when the node has returned. A node that failed has written nothing.
 
 use std::time::{Duration, Instant};
 

@@ -1,13 +1,14 @@
 //! The answer of a rule over a context.
 //!
-//! Nothing is allocated: operands are scalars, or borrow from the context, from the rule, or
-//! from the arena, which is asked only where a rule joins texts. `&&` and `||` are those of CEL: an error
-//! on one side is no error where the other side decides, whichever stands first. Numbers of
+//! Nothing is allocated: operands are scalars, or borrow from the context, from the rule, or from
+//! the arena, which is asked only where a rule joins texts. `&&` and `||` are those of CEL: an
+//! error on one side is no error where the other side decides, whichever stands first. Numbers of
 //! different types are compared exactly; in arithmetic a whole number becomes a float where the
 //! other one is (CEL itself would refuse `income * 0.3` for a whole income).
 //!
-//! Time is bounded: each operation and each element that is looked at is a step, and a rule that takes
-//! more than [`MAX_STEPS`](super::MAX_STEPS) has no answer. Depth is bounded when the rule is parsed.
+//! Time is bounded: each operation and each element that is looked at is a step, and a rule that
+//! takes more than [`MAX_STEPS`](super::MAX_STEPS) has no answer. Depth is bounded when the rule is
+//! parsed.
 
 use ambit_mem::Arena;
 use serde_json::Value as Json;

@@ -1,14 +1,14 @@
 //! From text to operations.
 //!
-//! The grammar is that of CEL, the Common Expression Language, read by the crate `cel`. Its
-//! parser recurses: up to 96 brackets deep, and once for each operator of a chain. Where it was
-//! not optimised that takes up to 16 MiB for a text of [`MAX_TEXT`] bytes, so a hostile text could end
-//! the process from a thread with a small stack. It runs on a thread of its own with room for
-//! four times as much. Its tree is then turned into operations, to a depth that evaluating
-//! bears on any stack.
+//! The grammar is that of CEL, the Common Expression Language, read by the crate `cel`. Its parser
+//! recurses: up to 96 brackets deep, and once for each operator of a chain. Where it was not
+//! optimised that takes up to 16 MiB for a text of [`MAX_TEXT`] bytes, so a hostile text could end
+//! the process from a thread with a small stack. It runs on a thread of its own with room for four
+//! times as much. Its tree is then turned into operations, to a depth that evaluating bears on any
+//! stack.
 //!
-//! Left out of the language: bytes, maps and messages as literals, `map` and `filter` (a rule makes no
-//! lists), regular expressions and times.
+//! Left out of the language: bytes, maps and messages as literals, `map` and `filter` (a rule makes
+//! no lists), regular expressions and times.
 
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, SourceInfo, operators,

@@ -1,9 +1,9 @@
 //! Runs a graph, node by node.
 //!
-//! Layer by layer: first the edges say which nodes of the layer run, then those run in the order of the definition,
-//! each giving its values to the context before the next one begins. All that a run needs is kept from
-//! run to run. Failures are never swallowed: they end the run, or an edge takes them up, or the
-//! node's definition says to go on without it and they are listed.
+//! Layer by layer: first the edges say which nodes of the layer run, then those run in the order of
+//! the definition, each giving its values to the context before the next one begins. All that a run
+//! needs is kept from run to run. Failures are never swallowed: they end the run, or an edge takes
+//! them up, or the node's definition says to go on without it and they are listed.
 
 use std::time::Instant;
 
@@ -238,8 +238,8 @@ impl Executor {
     /// Runs the graph over `context`.
     ///
     /// # Errors
-    /// [`RunError`] where a node failed and no edge takes that up; what nodes before it gave is in the
-    /// context.
+    /// [`RunError`] where a node failed and no edge takes that up; what nodes before it gave is in
+    /// the context.
     ///
     /// # Cost
     /// What the nodes cost, and some tens of nanoseconds for each. No allocation of its own once

@@ -1,10 +1,10 @@
 //! Runs the independent nodes of a graph at once.
 //!
-//! The nodes of a layer do not depend on each other: they run on the threads of a pool, all over the
-//! same context, which none of them writes. Each has outputs and scratch memory of its own. When all have
-//! returned, what they gave goes into the context in the order of the definition, and so do
-//! failures: the first one in that order ends the run, whichever happened first. So the answer
-//! is the one that [`Executor`](super::Executor) gives, whatever the timing.
+//! The nodes of a layer do not depend on each other: they run on the threads of a pool, all over
+//! the same context, which none of them writes. Each has outputs and scratch memory of its own.
+//! When all have returned, what they gave goes into the context in the order of the definition, and
+//! so do failures: the first one in that order ends the run, whichever happened first. So the
+//! answer is the one that [`Executor`](super::Executor) gives, whatever the timing.
 //!
 //! The threads are those of a `rayon` pool, which is made once and may be shared.
 
@@ -24,7 +24,8 @@ use crate::Context;
 use crate::graph::{Graph, Inner};
 use crate::node::{Control, NodeError, Outputs};
 
-/// Bytes that are reserved for each thread: what it touches of its stack, and what the pool keeps of it.
+/// Bytes that are reserved for each thread: what it touches of its stack, and what the pool keeps
+/// of it.
 const THREAD: Bytes = Bytes::kib(64);
 /// Nodes at once for each thread: enough that uneven ones even out.
 const PER_THREAD: usize = 8;
@@ -45,8 +46,8 @@ impl Workers {
     /// `threads` threads, at least one.
     ///
     /// # Errors
-    /// [`NodeError::Context`] where the budget has no 64 KiB for each; [`NodeError::Failed`] where the system
-    /// refuses a thread.
+    /// [`NodeError::Context`] where the budget has no 64 KiB for each; [`NodeError::Failed`] where
+    /// the system refuses a thread.
     pub fn new(threads: usize, account: &Account) -> Result<Self, NodeError> {
         let threads = threads.max(1);
         let charge = account.reserve(THREAD.saturating_mul(threads as u64))?;

@@ -129,8 +129,8 @@ fn try_once(step: &Step, bench: &mut Bench<'_>, control: Control<'_>) -> Result<
     }
 }
 
-/// Runs a node; its panic becomes an error. What it may have left half done is its outputs, which are
-/// cleared before the next node, and the context, which the run marks as spoilt.
+/// Runs a node; its panic becomes an error. What it may have left half done is its outputs, which
+/// are cleared before the next node, and the context, which the run marks as spoilt.
 fn contained(node: &dyn Node, scope: &mut Scope<'_>) -> Result<u16, NodeError> {
     match catch_unwind(AssertUnwindSafe(|| node.run(scope))) {
         Ok(result) => result.map(|()| NO_BRANCH),
