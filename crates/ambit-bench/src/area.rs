@@ -272,9 +272,9 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        for name in
-            ["glosses", "large", "import", "bounded", "exact", "durable", "index", "sources"]
-        {
+        for name in [
+            "glosses", "large", "import", "bounded", "exact", "durable", "index", "sources", "flow",
+        ] {
             // What is left is found in the work directory, and made anew by the next run.
             let _ = std::fs::remove_dir_all(self.work.join(name));
         }

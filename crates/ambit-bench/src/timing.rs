@@ -17,7 +17,7 @@ pub struct Took {
 }
 
 /// Processor time of this thread, in seconds.
-fn thread_cpu() -> Result<f64, BenchError> {
+pub fn thread_cpu() -> Result<f64, BenchError> {
     let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
     Ok(time.tv_sec() as f64 + time.tv_nsec() as f64 * 1e-9)
 }
