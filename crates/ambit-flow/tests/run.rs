@@ -383,6 +383,26 @@ fn a_run_is_held_to_its_own_budget_at_the_byte() {
 }
 
 #[test]
+fn a_node_gives_all_of_its_values_or_none() {
+    let mut registry = Registry::new();
+    let ports = Ports::new().write("one", Type::Text).write("two", Type::Text);
+    registry.add_function("pair", ports, |scope| {
+        scope.set("one", "0123456789")?;
+        scope.set("two", "0123456789")
+    });
+    let account = account();
+    let yaml = "nodes: [{ id: pair, kind: function, with: { name: pair } }]";
+    let graph = Graph::build(&def(yaml), &registry, &account).unwrap();
+    let mut executor = Executor::new(&graph, &account).unwrap();
+    for (budget, fits) in [(35, false), (36, true)] {
+        let mut context = Context::new(&account);
+        let options = RunOptions { budget: Bytes::new(budget), ..RunOptions::default() };
+        let outcome = executor.run_with(&mut context, &options);
+        assert_eq!((outcome.is_ok(), context.len()), (fits, if fits { 2 } else { 0 }));
+    }
+}
+
+#[test]
 fn a_graph_inside_a_node_has_values_of_its_own() {
     let yaml = "
 nodes:

@@ -201,20 +201,19 @@ impl Context {
         &mut self,
         values: impl Iterator<Item = (&'v Key, ValueRef<'v>)>,
     ) -> Result<(), ContextError> {
-        let (mut len, mut held, mut last) = (self.said, self.held, None);
+        let (mut len, mut more, mut last) = (self.said, 0, None);
         for (key, value) in values {
             let index = self.slot(&key)?;
             let entry = &self.entries[index];
             len = len - if entry.is_set { entry.len } else { 0 } + value.len_bytes();
-            // A key that is new was added to what is held just now.
-            held = held.max(self.held) + value.len_bytes();
+            more += value.len_bytes();
             last = Some(key);
         }
         if let Some(key) = last.filter(|_| len as u64 > self.limit.get()) {
             let (key, needed, limit) = (key.name().to_owned(), Bytes::of(len), self.limit);
             return Err(ContextError::OverLimit { key, needed, limit });
         }
-        Ok(self.charge.ensure(self.heap_now() - self.held + held)?)
+        Ok(self.charge.ensure(self.heap_now() + more)?)
     }
 
     /// Unsets `key`; says whether it was set. Its buffer is kept.
