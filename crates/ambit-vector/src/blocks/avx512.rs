@@ -212,3 +212,42 @@ fn add_chunk<const W: usize, const F: usize>(
         }
     }
 }
+
+/// As `portable::levels`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+pub(super) fn levels(table: &[u8; 16], query: &[[i8; 4]], block: &[u8], out: &mut [i32; ROWS]) {
+    // SAFETY: the table has 16 bytes.
+    let table = _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(table.as_ptr().cast()) });
+    let mask = _mm512_set1_epi8(0xF);
+    let mut sums = [_mm512_setzero_si512(); 4];
+    let mut add = |chunk: &[u8; 128], query: [[i8; 4]; 2]| {
+        let [low, high] =
+            query.map(|four| _mm512_set1_epi32(i32::from_le_bytes(four.map(|x| x as u8))));
+        for half in 0..2 {
+            // SAFETY: the chunk has 128 bytes, twice 64.
+            let codes = unsafe { _mm512_loadu_si512(chunk.as_ptr().cast::<__m512i>().add(half)) };
+            let lower = _mm512_shuffle_epi8(table, _mm512_and_si512(codes, mask));
+            let codes = _mm512_srli_epi16::<4>(codes);
+            let upper = _mm512_shuffle_epi8(table, _mm512_and_si512(codes, mask));
+            sums[2 * half] = _mm512_dpbusd_epi32(sums[2 * half], lower, low);
+            sums[2 * half + 1] = _mm512_dpbusd_epi32(sums[2 * half + 1], upper, high);
+        }
+    };
+    let (chunks, _) = block.as_chunks::<128>();
+    let (whole, rest) = query.as_chunks::<2>();
+    for (chunk, query) in chunks.iter().zip(whole) {
+        add(chunk, *query);
+    }
+    if let ([four], Some(chunk)) = (rest, chunks.get(whole.len())) {
+        add(chunk, [*four, [0; 4]]);
+    }
+    let sums = sums.as_chunks::<2>().0;
+    for (out, sums) in out.as_chunks_mut::<16>().0.iter_mut().zip(sums) {
+        let sum = _mm512_add_epi32(sums[0], sums[1]);
+        // SAFETY: `out` has 16 integers.
+        unsafe {
+            let before = _mm512_loadu_si512(out.as_ptr().cast());
+            _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_add_epi32(before, sum));
+        }
+    }
+}

@@ -52,3 +52,18 @@ pub(super) fn fields(
         *out += sum << shift;
     }
 }
+
+/// `out[row]` += the products of what the row's nibbles pick from the table and the query's numbers.
+pub(super) fn levels(table: &[u8; 16], query: &[[i8; 4]], block: &[u8], out: &mut [i32; ROWS]) {
+    let block = &block[..fields_len(Field::Four, 4 * query.len())];
+    for (chunk, query) in block.chunks_exact(4 * ROWS).zip(query.chunks(2)) {
+        for (i, query) in query.iter().enumerate() {
+            for (sum, four) in out.iter_mut().zip(chunk.as_chunks::<4>().0) {
+                for (byte, weight) in four.iter().zip(query) {
+                    let level = table[usize::from(*byte >> (4 * i) & 0xF)];
+                    *sum += i32::from(level) * i32::from(*weight);
+                }
+            }
+        }
+    }
+}

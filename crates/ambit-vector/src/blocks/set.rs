@@ -137,4 +137,28 @@ impl Blocks {
             _ => portable::fields(field, query, block, shift, out),
         }
     }
+
+    /// `out[r]` += the inner product of the query and what the nibbles of row r pick from a table.
+    ///
+    /// `table`: bytes from 1 up. `query`: bytes from -127 up. `block`: fields of four bits, as many
+    /// as the query has numbers.
+    pub(crate) fn levels(
+        self,
+        table: &[u8; 16],
+        query: &[[i8; 4]],
+        block: &[u8],
+        out: &mut [i32; ROWS],
+    ) {
+        let expected = fields_len(Field::Four, 4 * query.len());
+        assert_eq!(block.len(), expected, "a block of other codes");
+        match self.0 {
+            // SAFETY: this value exists, so the instructions were detected.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => unsafe { super::avx512::levels(table, query, block, out) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => unsafe { super::avx2::levels(table, query, block, out) },
+            _ => portable::levels(table, query, block, out),
+        }
+    }
 }

@@ -118,6 +118,37 @@ fn every_dimension_of_every_width_is_multiplied() {
 }
 
 #[test]
+fn every_dimension_of_levels_is_multiplied() {
+    let step = if cfg!(miri) { 29 } else { 1 };
+    for dim in (1..=80).step_by(step) {
+        for table in [[255; 16], [1; 16], std::array::from_fn(|i| (i * 17).max(1) as u8)] {
+            let rows: Vec<Vec<u8>> = (0..ROWS)
+                .map(|row| bytes(dim, row as u64).iter().map(|x| x & 0xF).collect())
+                .collect();
+            let mut query: Vec<i8> = bytes(dim, 5).iter().map(|x| (*x as i8).max(-127)).collect();
+            if dim.is_multiple_of(3) {
+                query.fill(if dim.is_multiple_of(2) { 127 } else { -127 });
+            }
+            query.resize(dim.div_ceil(4) * 4, 0);
+            let mut block = vec![0; fields_len(Field::Four, dim)];
+            for (row, numbers) in rows.iter().enumerate() {
+                put_field(Field::Four, &mut block, row, numbers);
+            }
+            for set in Blocks::available() {
+                let mut out = [5; ROWS];
+                set.levels(&table, query.as_chunks::<4>().0, &block, &mut out);
+                for (row, numbers) in rows.iter().enumerate() {
+                    let level = |number: &u8| i32::from(table[usize::from(*number)]);
+                    let product = |(a, b): (&u8, &i8)| level(a) * i32::from(*b);
+                    let sum: i32 = numbers.iter().zip(&query).map(product).sum();
+                    assert_eq!(out[row], 5 + sum, "{set:?}, dim {dim}, row {row}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn the_largest_sum_fits() {
     if !cfg!(miri) {
         let block = vec![0xFF; fields_len(Field::Eight, 65_536)];

@@ -167,6 +167,12 @@ impl Product {
         writer.finish()
     }
 
+    /// The most that reading a model of these options holds, the quantizer included, in bytes: its
+    /// numbers once more while they are packed.
+    pub const fn reading_bytes(options: &ProductOptions) -> usize {
+        2 * Self::held_bytes(options) + 4096
+    }
+
     /// Reads what [`Product::write`] wrote. Steps and seed of the training are not kept.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 //! returns as well as for the exact x'.
 
 use super::factors::Factors;
-use super::grid::{Quantize, largest};
+use super::grid::{FOUR_BITS, Quantize, offset};
 use super::model::{Rabitq, planes};
 use crate::Metric;
 use crate::blocks::{ROWS, get_field, nibble, put_field, put_nibble};
@@ -16,6 +16,17 @@ use crate::bounds::UNIT_ROUNDOFF;
 use crate::quantizer::CodeError;
 use crate::rotation;
 use crate::wide::{LANES, Set};
+
+/// The code of each level of four bits.
+const CODE_OF_LEVEL: [u8; 256] = {
+    let mut codes = [0; 256];
+    let mut code = 0;
+    while code < 16 {
+        codes[FOUR_BITS[code] as usize] = code as u8;
+        code += 1;
+    }
+    codes
+};
 
 /// What coding a row works in.
 struct Scratch {
@@ -98,9 +109,9 @@ impl Rabitq {
     /// The factors of a row whose rotated difference was multiplied by `near_one` and has then the
     /// squared norm `square`.
     fn factors(&self, row: &[f32], scratch: &mut Scratch, square: f64, near_one: f64) -> Factors {
-        let limit = largest(self.bits);
+        let offset = offset(self.bits);
         let levels = &mut scratch.levels.as_flattened_mut()[..self.dim];
-        levels.iter_mut().for_each(|level| *level -= limit);
+        levels.iter_mut().for_each(|level| *level -= offset);
         let turned = &scratch.row.as_flattened()[..self.dim];
         if square == 0.0 {
             let error = rotation::underflow(self.dim) as f32 + f32::from_bits(1);
@@ -141,6 +152,11 @@ impl Rabitq {
     }
 
     fn put_levels(&self, scratch: &mut Scratch, block: &mut [u8], row: usize) {
+        if self.bits == 4 {
+            for byte in &mut scratch.bytes {
+                *byte = CODE_OF_LEVEL[usize::from(*byte)];
+            }
+        }
         if self.bits == 1 {
             for (group, bits) in scratch.bytes.chunks(4).enumerate() {
                 let packed = bits.iter().rev().fold(0, |packed, bit| packed << 1 | bit);
@@ -180,6 +196,9 @@ impl Rabitq {
             }
             rest = after;
         }
+        if self.bits == 4 {
+            levels.iter_mut().for_each(|level| *level = FOUR_BITS[usize::from(*level & 0xF)]);
+        }
     }
 
     /// What the codes from number `first` on stand for, as many as `rows` holds.
@@ -196,14 +215,14 @@ impl Rabitq {
         self.check_rows(rows.len(), count)?;
         self.check_codes(codes.len(), first.saturating_add(count))?;
         let (mut plane, mut levels) = (vec![0; self.dim], vec![0; self.dim]);
-        let limit = largest(self.bits);
+        let offset = offset(self.bits);
         for (number, row) in rows.chunks_exact_mut(self.dim).enumerate() {
             let (block, place) = self.place(codes, first + number);
             let (planes, factors) = block.split_at(self.planes_len());
             self.levels(planes, place, &mut plane, &mut levels);
             let scale = Factors::get(factors, place).scale;
             for (x, level) in row.iter_mut().zip(&levels) {
-                *x = (f32::from(*level) - limit) * scale;
+                *x = (f32::from(*level) - offset) * scale;
             }
             self.rotation.invert(row);
             for (x, centroid) in row.iter_mut().zip(&self.centroid) {

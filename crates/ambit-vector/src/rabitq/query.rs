@@ -5,7 +5,7 @@
 //! bytes a number, since one would be coarser than the codes. What rounding may do to a product
 //! with any code is kept, for intervals.
 
-use super::grid::largest;
+use super::grid::{largest, offset};
 use super::model::Rabitq;
 use crate::Metric;
 use crate::quantizer::CodeError;
@@ -151,7 +151,7 @@ impl RabitqQuery {
         let limit = f64::from(largest(bits));
         (self.high_step, self.low_step) =
             if bits >= TWO_BYTES { (128.0 * step, step) } else { (step, 0.0) };
-        self.base = -limit * total * step;
+        self.base = -f64::from(offset(bits)) * total * step;
         self.slack = limit * off;
     }
 }

@@ -7,7 +7,7 @@
 //! that the interval is to contain.
 
 use super::factors::{Factors, norms, scales};
-use super::grid::largest;
+use super::grid::{FOUR_BITS, offset};
 use super::model::{Rabitq, planes};
 use super::query::RabitqQuery;
 use crate::blocks::{Blocks, ROWS, fields_len, tables_len};
@@ -97,8 +97,8 @@ impl Rabitq {
         let (planes, factors) = block.split_at(self.planes_len());
         let (mut plane, mut levels) = (vec![0; self.dim], vec![0; self.dim]);
         self.levels(planes, place, &mut plane, &mut levels);
-        let limit = f64::from(largest(self.bits));
-        let product = |(level, x): (&u8, &f32)| (f64::from(*level) - limit) * f64::from(*x);
+        let offset = f64::from(offset(self.bits));
+        let product = |(level, x): (&u8, &f32)| (f64::from(*level) - offset) * f64::from(*x);
         let product: f64 = levels.iter().zip(&query.turned).map(product).sum();
         let Factors { scale, norm, .. } = Factors::get(factors, place);
         let inner = query.centre + f64::from(scale) * product;
@@ -236,6 +236,12 @@ impl Rabitq {
         for (number, block) in codes.chunks(stride).enumerate() {
             (sums.high, sums.low) = ([0; ROWS], [0; ROWS]);
             let mut rest = block;
+            if self.bits == 4 {
+                let (part, after) = rest.split_at(planes_len);
+                kernels.levels(&FOUR_BITS, &query.high, part, &mut sums.high);
+                each(number, after, &sums);
+                continue;
+            }
             for plane in planes(self.bits) {
                 let (part, after) = rest.split_at(fields_len(plane.field, self.dim));
                 kernels.fields(plane.field, &query.high, part, plane.shift, &mut sums.high);
