@@ -42,10 +42,10 @@ pub(super) fn train(options: ProductOptions, rows: &[f32]) -> Result<Product, Co
         return Err(CodeError::NotFinite);
     }
     let learning = count.min(ROWS);
-    let sample: Vec<f32> = (0..learning)
-        .flat_map(|row| &rows[row * count / learning * dim..][..dim])
-        .copied()
-        .collect();
+    let mut sample = Vec::with_capacity(learning * dim);
+    for row in 0..learning {
+        sample.extend_from_slice(&rows[row * count / learning * dim..][..dim]);
+    }
     let mut rotation: Vec<f32> =
         (0..dim * dim).map(|at| if at / dim == at % dim { 1.0 } else { 0.0 }).collect();
     for _ in 0..ROUNDS {
@@ -83,10 +83,12 @@ fn products(dim: usize, codes: &[f32], sample: &[f32]) -> Vec<f64> {
     let mut products = vec![0.0f32; dim * dim];
     for (codes, sample) in codes.chunks(BATCH * dim).zip(sample.chunks(BATCH * dim)) {
         let n = codes.len() / dim;
-        let turned: Vec<f32> = (0..dim)
-            .flat_map(|i| (0..n).map(move |s| (s, i)))
-            .map(|(s, i)| codes[s * dim + i])
-            .collect();
+        let mut turned = vec![0.0; dim * n];
+        for (s, code) in codes.chunks_exact(dim).enumerate() {
+            for (i, x) in code.iter().enumerate() {
+                turned[i * n + s] = *x;
+            }
+        }
         Matrix::pack(dim, n, |output, s| sample[s * dim + output]).multiply(&turned, &mut products);
         for (sum, product) in sums.iter_mut().zip(&products) {
             *sum += f64::from(*product);

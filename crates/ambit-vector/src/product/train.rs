@@ -62,13 +62,11 @@ pub(super) fn books(
     for part in 0..options.parts {
         let start = part_start(dim, options.parts, part);
         let len = part_start(dim, options.parts, part + 1) - start;
-        let sample: Vec<f32> = rows
-            .chunks_exact(dim)
-            .cycle()
-            .take((rows.len() / dim).max(centroids))
-            .flat_map(|row| &row[start..start + len])
-            .copied()
-            .collect();
+        let wanted = (rows.len() / dim).max(centroids);
+        let mut sample = Vec::with_capacity(wanted * len);
+        for row in rows.chunks_exact(dim).cycle().take(wanted) {
+            sample.extend_from_slice(&row[start..start + len]);
+        }
         let options = Options {
             steps,
             seed: options.seed.wrapping_add(part as u64),
