@@ -253,7 +253,9 @@ where
         let loaded = self.inner.tally.time(load);
         let value = loaded?;
         // Refusals are counted; the value is the caller's either way.
-        let _ = self.inner.insert(hash, key.clone(), value.clone(), self.inner.ttl);
+        let current = || lead.is_current();
+        let (owned, copy) = (key.clone(), value.clone());
+        let _ = self.inner.insert_if(hash, owned, copy, self.inner.ttl, &current);
         lead.land(value.clone());
         Ok(value)
     }
@@ -265,6 +267,7 @@ where
         Q: Hash + Eq + ?Sized,
     {
         let hash = self.inner.hasher.hash_one(key);
+        self.inner.flights.outdate(key);
         let (mut gone, now) = (Gone::new(), self.inner.now());
         let mut part = lock(self.inner.part(hash));
         let slot = part.find(table_hash(hash), key, now, &mut gone);
@@ -431,13 +434,27 @@ where
 
     #[inline]
     fn insert(&self, hash: u64, key: K, value: V, ttl: Option<u32>) -> Result<(), InsertError> {
+        self.flights.outdate(&key);
+        self.insert_if(hash, key, value, ttl, &|| true)
+    }
+
+    /// Puts a value in, if it still `is_current` when its place is there.
+    #[inline]
+    fn insert_if(
+        &self,
+        hash: u64,
+        key: K,
+        value: V,
+        ttl: Option<u32>,
+        is_current: &dyn Fn() -> bool,
+    ) -> Result<(), InsertError> {
         let heap = match self.check(key.heap_bytes() + value.heap_bytes()) {
             Ok(heap) => heap,
             Err(error) => return self.refuse(hash, &key, error),
         };
         let entry = self.entry(hash, key, value, heap, ttl);
         self.curve.weigh(entry.hash, Part::<K, V, P>::NODE_BYTES + heap);
-        self.put(hash, entry, (0, Freed::AtOnce))
+        self.put(hash, entry, (0, Freed::AtOnce), is_current)
     }
 
     /// Counts a refusal. What the key had is out of date.
@@ -460,6 +477,7 @@ where
         hash: u64,
         mut entry: Entry<K, V>,
         (in_hand, freed): (u64, Freed),
+        is_current: &dyn Fn() -> bool,
     ) -> Result<(), InsertError> {
         let mut room = self.room();
         let mut more = in_hand;
@@ -467,6 +485,10 @@ where
             let mut gone = Gone::new();
             let mut part = lock(self.part(hash));
             part.credit += std::mem::take(&mut more);
+            if !is_current() {
+                self.settle(part, gone);
+                return Ok(());
+            }
             let put = part.put(entry, (room, freed), &self.purse, &mut gone);
             let wanted = std::mem::take(&mut part.wanted);
             // What it has in hand is not to be collected from it.
@@ -570,6 +592,7 @@ where
             Ok(heap) => heap,
             Err(error) => return self.refuse(hash, &key, error),
         };
+        self.flights.outdate(&key);
         // A value that is replaced goes first, and its node with it.
         let mut gone = Gone::new();
         let mut part = lock(self.part(hash));
@@ -605,7 +628,7 @@ where
         let entry = self.entry(hash, key, value, held as u32, self.ttl);
         self.curve.weigh(entry.hash, Part::<K, V, P>::NODE_BYTES + entry.heap);
         let again = pinned.then(|| entry.key.clone());
-        self.put(hash, entry, (in_hand, Freed::WhenDropped))?;
+        self.put(hash, entry, (in_hand, Freed::WhenDropped), &|| true)?;
         if let Some(key) = again {
             self.with_slot(&key, |part, slot| part.pin(slot));
         }
@@ -691,6 +714,7 @@ where
     }
 
     fn clear(&self) {
+        self.flights.outdate_all();
         let first = lock(&self.parts[0].0).table.policy.fresh();
         let mut policies: Vec<P> = (1..self.parts.len()).map(|_| first.sibling()).collect();
         policies.insert(0, first);

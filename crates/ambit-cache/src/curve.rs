@@ -54,6 +54,8 @@ struct Sample {
 struct Samples {
     /// The most recent last.
     queue: Vec<Sample>,
+    /// Of all of them.
+    weight: u64,
     /// Requests by the size at which they would have hit, in steps.
     hits: Box<[f64; STEPS]>,
     requests: f64,
@@ -80,6 +82,7 @@ impl Curve {
     pub fn new(cap: Bytes) -> Self {
         let samples = Samples {
             queue: Vec::with_capacity(SAMPLES + 1),
+            weight: 0,
             hits: Box::new([0.0; STEPS]),
             requests: 0.0,
             cap: cap.get(),
@@ -110,7 +113,8 @@ impl Curve {
                 * if samples.mean_weight == 0.0 { 1.0 } else { 1.0 / 256.0 };
             let found = samples.queue.iter_mut().rev().find(|sample| sample.hash == hash);
             if let Some(sample) = found {
-                sample.weight = weight;
+                let before = std::mem::replace(&mut sample.weight, weight);
+                samples.weight = samples.weight - u64::from(before) + u64::from(weight);
             }
         }
     }
@@ -125,6 +129,7 @@ impl Curve {
         if samples.queue.len() > SAMPLES {
             let last = samples.queue.iter().map(|sample| mix(sample.hash)).max().unwrap_or(0);
             samples.queue.retain(|sample| mix(sample.hash) < last);
+            samples.weight = samples.queue.iter().map(|sample| u64::from(sample.weight)).sum();
             self.sampled.store(last.saturating_sub(1), Ordering::Relaxed);
         } else if far && samples.queue.len() < SAMPLES / 2 {
             // More keys fit than are in the sample: those that come in are new to it.
@@ -150,6 +155,7 @@ impl Curve {
     pub fn clear(&self) {
         let mut samples = lock(&self.samples);
         samples.queue.clear();
+        samples.weight = 0;
         *samples.hits = [0.0; STEPS];
         samples.requests = 0.0;
         self.sampled.store(EVERYTHING, Ordering::Relaxed);
@@ -192,7 +198,11 @@ impl Samples {
                 }
                 self.queue.remove(at)
             }
-            None => Sample { hash, weight: self.mean_weight as u32 },
+            None => {
+                let weight = self.mean_weight as u32;
+                self.weight += u64::from(weight);
+                Sample { hash, weight }
+            }
         };
         self.queue.push(sample);
         if self.requests * rate > MEMORY {
@@ -203,10 +213,9 @@ impl Samples {
 
     /// Forgets the oldest beyond the curve's end; was there one?
     fn drop_far(&mut self, rate: f64) -> bool {
-        let weight: u64 = self.queue.iter().map(|sample| u64::from(sample.weight)).sum();
-        let is_far = weight as f64 / rate > 4.0 * self.cap as f64 && self.queue.len() > 1;
+        let is_far = self.weight as f64 / rate > 4.0 * self.cap as f64 && self.queue.len() > 1;
         if is_far {
-            self.queue.remove(0);
+            self.weight -= u64::from(self.queue.remove(0).weight);
         }
         is_far
     }

@@ -300,7 +300,7 @@ fn a_cap_is_changed_while_others_use_the_cache() {
         }
     });
     assert!(account.used() <= Bytes::mib(1));
-    assert!(cache.len() > 1_000);
+    assert!(cache.len() > 300, "{}", cache.len());
 }
 
 #[test]
@@ -387,6 +387,27 @@ fn a_load_may_use_the_cache_even_for_its_own_key() {
     });
     assert_eq!(value, Ok(vec![3]));
     assert_eq!(cache.get(&2), Some(vec![1]));
+}
+
+#[test]
+fn what_is_put_in_or_taken_out_during_a_load_is_not_undone_by_it() {
+    let (_, cache) = cache(Bytes::mib(1));
+    let loaded = cache.get_or_load(&1, || {
+        cache.insert(1, vec![2]).unwrap();
+        Ok::<_, ()>(vec![1])
+    });
+    assert_eq!((loaded, cache.get(&1)), (Ok(vec![1]), Some(vec![2])));
+    let loaded = cache.get_or_load(&3, || {
+        cache.insert(3, vec![2]).unwrap();
+        cache.remove(&3);
+        Ok::<_, ()>(vec![1])
+    });
+    assert_eq!((loaded, cache.get(&3)), (Ok(vec![1]), None));
+    let loaded = cache.get_or_load(&4, || {
+        cache.clear();
+        Ok::<_, ()>(vec![1])
+    });
+    assert_eq!((loaded, cache.len()), (Ok(vec![1]), 0));
 }
 
 /// Uses the cache when it is dropped.
