@@ -4,6 +4,7 @@ mod arena;
 mod blocks;
 mod bounded;
 mod cache;
+mod certified;
 mod cli;
 mod codes;
 mod durable;
@@ -89,6 +90,7 @@ impl Area {
             "what do RaBitQ and product codes, rotations and k-means cost, and find?",
             codes::learned::run,
         ),
+        area("certified", "what does an exact answer with a certificate cost?", certified::run),
         area("lossless", "how many bits does a value take, and how fast?", lossless::run),
         area(
             "cache",
@@ -108,7 +110,11 @@ impl Area {
             "the memory toolkit",
             &["ledger", "pool", "blocks", "arena", "epoch", "intern", "tracking", "profile"],
         ),
-        group("vector", "vectors in fewer bytes", &["scan", "codes", "learned", "lossless"]),
+        group(
+            "vector",
+            "vectors in fewer bytes",
+            &["scan", "codes", "learned", "certified", "lossless"],
+        ),
     ];
 
     /// The area of this name.
@@ -235,17 +241,28 @@ impl Bench {
             return Ok(store.clone());
         }
         let store = self.fresh("glosses")?;
-        self.import(&store, &glosses.path, &["--metric", "inner-product"])?;
+        self.import(&store, &glosses.path, &["--metric", "inner-product", "--codes", "later"])?;
         self.glosses = Some(store.clone());
         Ok(store)
     }
 
-    /// A store of many generated rows, made once, with a budget of [`LARGE_BUDGET_MIB`]. The array
-    /// stays in the work directory for later runs.
+    /// A store of many generated rows, made once, with a budget of [`LARGE_BUDGET_MIB`].
     pub fn large_store(&mut self) -> Result<Large, BenchError> {
         if let Some(large) = &self.large {
             return Ok(large.clone());
         }
+        let (file, rows) = self.large_file()?;
+        let bytes = (rows * LARGE_DIM * size_of::<f32>()) as u64;
+        let store = self.fresh("large")?;
+        let budget = format!("{LARGE_BUDGET_MIB}MiB");
+        let ran = self.import(&store, &file, &["--budget", &budget])?;
+        let large = Large { store, rows, bytes, import: ran.figures };
+        self.large = Some(large.clone());
+        Ok(large)
+    }
+
+    /// The array of many generated rows, written once; it stays for later runs.
+    pub fn large_file(&self) -> Result<(PathBuf, usize), BenchError> {
         let rows = self.large_rows;
         let file = self.work.join(format!("generated-{rows}x{LARGE_DIM}.npy"));
         let bytes = (rows * LARGE_DIM * size_of::<f32>()) as u64;
@@ -261,12 +278,7 @@ impl Bench {
             };
             generate::write(&options, Some(&glosses.array), &file)?;
         }
-        let store = self.fresh("large")?;
-        let budget = format!("{LARGE_BUDGET_MIB}MiB");
-        let ran = self.import(&store, &file, &["--budget", &budget])?;
-        let large = Large { store, rows, bytes, import: ran.figures };
-        self.large = Some(large.clone());
-        Ok(large)
+        Ok((file, rows))
     }
 }
 

@@ -7,6 +7,7 @@ use super::bound::{
     BFLOAT16_INFINITY, BFLOAT16_NOWHERE, LARGEST_NORM, UNDERFLOW, bfloat16, bfloat16_up,
     from_bfloat16, rounded_up,
 };
+use super::kernel::Unit;
 use super::layout::{BLOCK_ROWS, Layout, STRETCH};
 use super::model::Model;
 use crate::{Metric, kernels};
@@ -30,7 +31,6 @@ pub struct Encoder<'m> {
     /// One row's components; what the coarse plane leaves of them; codes.
     values: Vec<f32>,
     codes: Vec<u8>,
-    trial: Vec<u8>,
     /// Of the rows so far: how many, and the sum of what the coarse plane left of each, relative to
     /// its norm.
     coded: u64,
@@ -56,7 +56,6 @@ impl<'m> Encoder<'m> {
             turned: vec![0.0; BLOCK_ROWS * components],
             values: vec![0.0; components],
             codes: vec![0; components],
-            trial: vec![0; components],
             coded: 0,
             left: 0.0,
         }
@@ -71,7 +70,7 @@ impl<'m> Encoder<'m> {
     /// Bytes that an encoder of this layout holds.
     pub fn footprint(layout: &Layout) -> usize {
         let components = layout.components();
-        4 * BLOCK_ROWS * (layout.dim + components) + 6 * components
+        4 * BLOCK_ROWS * (layout.dim + components) + 5 * components
     }
 
     /// Codes up to 16 rows (n x dim, row-major f32, any values): one block of the coarse plane,
@@ -183,28 +182,25 @@ impl<'m> Encoder<'m> {
         let values = &self.values[real.clone()];
         let squares: f64 = values.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
         let root_mean_square = (squares / real.len().max(1) as f64).sqrt() as f32;
-        let clips = if bits == 4 { CLIPS_4 } else { CLIPS_2 };
-        let mut best = 0.0f64;
-        let mut scale = 0.0;
+        let (clips, most) = if bits == 4 { (CLIPS_4, 8.0) } else { (CLIPS_2, 2.0) };
+        let unit = Unit::best();
+        // With all codes 0 or -1 and a scale of 0, everything is left.
+        let (mut best, mut scale, mut step) = (0.0f64, 0.0, 0.0);
         for clip in clips {
-            let trial = &mut self.trial[real.clone()];
-            let Some((gain, fitting)) = fit(values, clip * root_mean_square, bits, trial) else {
+            let trial = most / (clip * root_mean_square);
+            if !trial.is_finite() {
                 continue;
-            };
-            if gain > best {
-                (best, scale) = (gain, fitting);
-                self.codes[real.clone()].copy_from_slice(trial);
+            }
+            let (product, square) = unit.fit(values, trial, most);
+            let (product, square) = (f64::from(product), f64::from(square));
+            if product > 0.0 && product * product / square > best {
+                (best, scale, step) = (product * product / square, product / square, trial);
             }
         }
         let stored = bfloat16(scale);
-        let scale = f64::from(from_bfloat16(stored));
-        let least = 1.0 - f64::from(1u32 << bits);
-        let mut left = 0.0;
-        for (value, &code) in self.values[real.clone()].iter_mut().zip(&self.codes[real]) {
-            let rest = f64::from(*value) - scale * (2.0 * f64::from(code) + least);
-            left += rest * rest;
-            *value = rest as f32;
-        }
+        let scale = from_bfloat16(stored);
+        let values = &mut self.values[real.clone()];
+        let left = unit.apply(values, step, most, scale, &mut self.codes[real]);
         // That the rest is kept in f32 moves the fine plane's bound by 2^-24 of it, which the slack
         // of the model has room for.
         (stored, left.sqrt())
@@ -218,26 +214,6 @@ impl Model {
         let least = if self.metric == Metric::Cosine { f64::MIN_POSITIVE } else { 0.0 };
         Length { norm, is_open: !(least..LARGEST_NORM).contains(&norm) }
     }
-}
-
-/// Codes `values` evenly between -clip and clip; returns how much of their squares the best scale
-/// explains, and that scale.
-fn fit(values: &[f32], clip: f32, bits: u32, codes: &mut [u8]) -> Option<(f64, f64)> {
-    let levels = (1u32 << bits) as f32;
-    let step = levels / 2.0 / clip;
-    if !step.is_finite() {
-        return None;
-    }
-    let (mut product, mut square) = (0.0f32, 0i32);
-    for (&value, code) in values.iter().zip(codes) {
-        let level = (value * step + levels / 2.0).clamp(0.0, levels - 1.0) as u8;
-        *code = level;
-        let odd = 2 * i32::from(level) + 1 - (1 << bits);
-        product += value * odd as f32;
-        square += odd * odd;
-    }
-    let (product, square) = (f64::from(product), f64::from(square));
-    (product > 0.0).then(|| (product * product / square, product / square))
 }
 
 /// Writes 4-bit codes in the order of the fine plane.

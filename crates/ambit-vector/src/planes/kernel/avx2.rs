@@ -7,6 +7,7 @@ use std::arch::x86_64::*;
 
 use super::super::layout::{BLOCK_ROWS, STRETCH};
 use super::super::query::Query;
+use super::quantize;
 use super::table::Functions;
 
 pub(super) static AVX2: Functions = Functions {
@@ -15,6 +16,8 @@ pub(super) static AVX2: Functions = Functions {
     scan,
     next: super::portable::next,
     score,
+    fit,
+    apply,
 };
 
 /// See [`super::table::ScanBlocks`].
@@ -146,4 +149,22 @@ unsafe fn score(query: &Query, codes: &[u8]) -> (i32, i32) {
         lanes.iter().sum::<i32>()
     });
     (high, low)
+}
+
+/// See [`quantize::fit`].
+///
+/// # Safety
+/// The processor has what the attribute names.
+#[target_feature(enable = "avx2")]
+unsafe fn fit(values: &[f32], step: f32, most: f32) -> (f32, f32) {
+    quantize::fit(values, step, most)
+}
+
+/// See [`quantize::apply`].
+///
+/// # Safety
+/// The processor has what the attribute names.
+#[target_feature(enable = "avx2")]
+unsafe fn apply(values: &mut [f32], step: f32, most: f32, scale: f32, codes: &mut [u8]) -> f64 {
+    quantize::apply(values, step, most, scale, codes)
 }

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::super::layout::{BLOCK_ROWS, STRETCH};
 use super::super::query::Query;
+use super::quantize;
 use super::table::Functions;
 
 pub(super) static AVX512: Functions = Functions {
@@ -11,11 +12,15 @@ pub(super) static AVX512: Functions = Functions {
     is_detected: || {
         is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vnni")
     },
     scan,
     next,
     score,
+    fit,
+    apply,
 };
 
 /// See [`super::table::ScanBlocks`].
@@ -156,4 +161,22 @@ unsafe fn score(query: &Query, codes: &[u8]) -> (i32, i32) {
     }
     let sum = |sums: [__m512i; 2]| _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1]));
     (sum(high_sums), sum(low_sums))
+}
+
+/// See [`quantize::fit`].
+///
+/// # Safety
+/// The processor has what the attribute names.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+unsafe fn fit(values: &[f32], step: f32, most: f32) -> (f32, f32) {
+    quantize::fit(values, step, most)
+}
+
+/// See [`quantize::apply`].
+///
+/// # Safety
+/// The processor has what the attribute names.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+unsafe fn apply(values: &mut [f32], step: f32, most: f32, scale: f32, codes: &mut [u8]) -> f64 {
+    quantize::apply(values, step, most, scale, codes)
 }

@@ -5,6 +5,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
+mod quantize;
 mod table;
 
 pub use table::{Coarse, Fine, Unit, units};

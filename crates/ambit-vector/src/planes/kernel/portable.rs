@@ -2,10 +2,18 @@
 
 use super::super::layout::{BLOCK_ROWS, STRETCH};
 use super::super::query::Query;
+use super::quantize;
 use super::table::{Functions, factor};
 
-pub(super) static PORTABLE: Functions =
-    Functions { name: "portable", is_detected: || true, scan, next, score };
+pub(super) static PORTABLE: Functions = Functions {
+    name: "portable",
+    is_detected: || true,
+    scan,
+    next,
+    score,
+    fit: quantize::fit,
+    apply: quantize::apply,
+};
 
 /// See [`super::table::ScanBlocks`].
 ///

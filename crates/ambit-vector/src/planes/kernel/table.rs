@@ -15,6 +15,11 @@ pub(super) type FindNext = unsafe fn(&[f32], f32, usize) -> (usize, f32);
 /// The sum of codes times high and low parts of z, of one row's codes.
 pub(super) type ScoreCodes = unsafe fn(&Query, &[u8]) -> (i32, i32);
 
+/// See [`super::quantize::fit`].
+pub(super) type Fit = unsafe fn(&[f32], f32, f32) -> (f32, f32);
+/// See [`super::quantize::apply`].
+pub(super) type Apply = unsafe fn(&mut [f32], f32, f32, f32, &mut [u8]) -> f64;
+
 /// The loops for one instruction set.
 pub(super) struct Functions {
     pub(super) name: &'static str,
@@ -22,6 +27,8 @@ pub(super) struct Functions {
     pub(super) scan: ScanBlocks,
     pub(super) next: FindNext,
     pub(super) score: ScoreCodes,
+    pub(super) fit: Fit,
+    pub(super) apply: Apply,
 }
 
 /// The loops of one instruction set that this processor has.
@@ -33,6 +40,27 @@ impl Unit {
     pub fn best() -> Self {
         static BEST: OnceLock<Unit> = OnceLock::new();
         *BEST.get_or_init(|| units().first().copied().unwrap_or(Unit(&super::portable::PORTABLE)))
+    }
+
+    /// Of codes of `values` with this step, -most to most - 1: the sum of value x odd, and of odd x
+    /// odd, odd = 2 code + 1.
+    pub(in super::super) fn fit(&self, values: &[f32], step: f32, most: f32) -> (f32, f32) {
+        // SAFETY: the unit was detected; the function checks its bounds.
+        unsafe { (self.0.fit)(values, step, most) }
+    }
+
+    /// Writes the codes of `values`, counted from 0, leaves in `values` what scale x odd leaves, and
+    /// returns the sum of its squares. `codes`: as many.
+    pub(in super::super) fn apply(
+        &self,
+        values: &mut [f32],
+        step: f32,
+        most: f32,
+        scale: f32,
+        codes: &mut [u8],
+    ) -> f64 {
+        // SAFETY: the unit was detected; the function checks its bounds.
+        unsafe { (self.0.apply)(values, step, most, scale, codes) }
     }
 
     /// The first of `values` from `from` on that is not below `cut` (a NaN is not), or their number;
