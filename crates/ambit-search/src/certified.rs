@@ -10,7 +10,7 @@
 //! until one is below the cut. A row that is left out at any time was below a threshold that k
 //! scored rows had reached, so it is not in the answer.
 //!
-//! Deleted rows are told by their number before they are scored, and never raise a threshold.
+//! Deleted rows are told by their number before the fine plane is asked, and never raise a threshold.
 
 use std::ops::Range;
 
@@ -307,7 +307,16 @@ impl Sieve {
                 let fine = Fine::new(*coded.model().layout(), bytes);
                 while at < values.len() && outcome.is_ok() {
                     let row = (chunk.start - first + at) as u32;
-                    if scored.binary_search_by_key(&row, |(_, row)| *row).is_err() {
+                    let is_new = scored.binary_search_by_key(&row, |(_, row)| *row).is_err();
+                    let is_live = is_new
+                        && match live(coded, chunk.start + at) {
+                            Ok(row) => row.is_some(),
+                            Err(error) => {
+                                outcome = Err(error);
+                                return;
+                            }
+                        };
+                    if is_live {
                         let (estimate, upper) =
                             fine.refine(Unit::best(), query, at, estimates[row as usize]);
                         let position = (chunk.start + at) as u32;
@@ -347,6 +356,9 @@ impl Sieve {
         favoured.clear();
         for &row in order {
             let position = portion.rows.start + row as usize;
+            if live(coded, position)?.is_none() {
+                continue;
+            }
             let mut fine = None;
             let read = coded.fine(position..position + 1, &mut |bytes| {
                 if bytes.len() == layout.fine_len() {
@@ -361,7 +373,7 @@ impl Sieve {
             };
             favoured.push((estimate, row));
         }
-        self.refined += order.len() as u64;
+        self.refined += favoured.len() as u64;
         favoured.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
         let mut scored = 0;
         for &(estimate, row) in favoured.iter() {
@@ -499,33 +511,39 @@ fn favour(estimates: &[f32], cut: f32, most: usize, order: &mut Vec<u32>) {
     }
 }
 
-/// Scores a row in f64 and offers it, unless it is deleted.
+/// The number of the row at `position`; none if it is deleted.
+fn live(part: &dyn CodedPart, position: usize) -> Result<Option<u32>, SearchError> {
+    let row = part.number(position).map_err(|source| unreadable_row(part, source))?;
+    Ok((!part.is_dead(row)).then_some(row))
+}
+
+/// Scores a live row in f64 and offers it.
 fn score<S: DenseSource + ?Sized>(
     pending: Pending,
     best: &mut Best<'_>,
     context: &mut Context<'_, S>,
 ) -> Result<(), SearchError> {
     let part = context.plan.parts()[pending.part as usize];
-    let unreadable = |source| SearchError::Source { block: Some(part.blocks().start), source };
     let position = pending.position as usize;
-    let row = part.number(position).map_err(unreadable)?;
-    if part.is_dead(row) {
-        return Ok(());
-    }
+    let row = part.number(position).map_err(|source| unreadable_row(part, source))?;
     let mut outcome = Ok(());
     let mut take = |vector: &[f32]| {
         let row = RowRef { part: part.part(), row };
         let block = part.blocks().start;
         outcome = best.offer(row, vector, block, context.source, context.scratch);
     };
-    part.vector(position, &mut take).map_err(unreadable)?;
+    part.vector(position, &mut take).map_err(|source| unreadable_row(part, source))?;
     outcome
+}
+
+fn unreadable_row(part: &dyn CodedPart, source: SourceError) -> SearchError {
+    SearchError::Source { block: Some(part.blocks().start), source }
 }
 
 /// The codes of a part could not be read: the plan remembers it.
 fn unreadable(plan: &Plan<'_>, part: &dyn CodedPart, source: SourceError) -> SearchError {
     plan.codes_failed();
-    SearchError::Source { block: Some(part.blocks().start), source }
+    unreadable_row(part, source)
 }
 
 fn wrong_length(plane: &str, found: usize, expected: usize) -> SourceError {

@@ -2,13 +2,15 @@
 
 use std::sync::atomic::AtomicBool;
 
-use ambit_mem::Priority;
+use ambit_mem::{Account, Priority};
 use ambit_search::{Batch as Queries, BatchOptions, Exactness, Options, Query, Sharing};
 use ambit_store::engine::{RowRef, Snapshot, TableView};
+use ambit_vector::Metric;
 
 use crate::config::most_threads;
 use crate::entity::{Body, Entity, EntityId, Relation, corrupt};
 use crate::error::{Error, Result};
+use crate::filter::{Filter, Matches};
 use crate::schema::{BODY, Schema, Space, relation_table, vector_column};
 use crate::source::SpaceSource;
 use crate::store::{Store, find_table, id_at, no_space, view_of};
@@ -69,14 +71,16 @@ pub struct SearchRequest<'a> {
     pub threads: usize,
     /// Do the queries of a batch share the scan?
     pub sharing: Sharing,
+    /// Only entities that meet this; there are never fewer than k where k meet it.
+    pub filter: Option<&'a Filter>,
     /// Ends the search early when it becomes true.
     pub cancel: Option<&'a AtomicBool>,
 }
 
 impl<'a> SearchRequest<'a> {
-    /// One thread, shared scan.
+    /// One thread, shared scan, no filter.
     pub fn new(space: &'a str, queries: &'a [f32], k: usize) -> Self {
-        Self { space, queries, k, threads: 1, sharing: Sharing::Shared, cancel: None }
+        Self { space, queries, k, threads: 1, sharing: Sharing::Shared, filter: None, cancel: None }
     }
 }
 
@@ -274,15 +278,16 @@ impl Collection {
     /// over budget, corrupt, I/O.
     ///
     /// # Cost
-    /// Reads every vector of the space once, inside the mapping windows' share of the budget.
+    /// Reads the codes of every vector of the space once, or the vector where it has none, inside the
+    /// mapping windows' share of the budget. A filter reads the entities that could be in the answer: few,
+    /// unless nearly none meets it.
     pub fn search(&self, request: &SearchRequest<'_>) -> Result<Answer> {
-        let (source, space) = self.source(request)?;
-        let query = Query { vector: request.queries, k: request.k, metric: space.metric };
         let account = self.store.budget().account("query/scratch", Priority::Query);
-        let options =
-            Options { threads: self.threads(request), account: &account, cancel: request.cancel };
-        let answer = ambit_search::search(&source, &query, &options)?;
-        self.answer(answer)
+        self.filtered(request, &account, &mut |source, metric| {
+            let query = Query { vector: request.queries, k: request.k, metric };
+            let options = self.options(request, &account);
+            self.answer(ambit_search::search(source, &query, &options)?)
+        })
     }
 
     /// The `k` entities nearest to each of several queries.
@@ -293,14 +298,18 @@ impl Collection {
     /// # Cost
     /// With [`Sharing::Shared`] every vector is read once for all queries.
     pub fn search_batch(&self, request: &SearchRequest<'_>) -> Result<Vec<Answer>> {
-        let (source, space) = self.source(request)?;
-        let batch = Queries { vectors: request.queries, k: request.k, metric: space.metric };
         let account = self.store.budget().account("query/scratch", Priority::Query);
-        let options =
-            Options { threads: self.threads(request), account: &account, cancel: request.cancel };
-        let options = BatchOptions { options, sharing: request.sharing };
-        let answers = ambit_search::search_batch(&source, &batch, &options)?;
-        answers.into_iter().map(|answer| self.answer(answer)).collect()
+        self.filtered(request, &account, &mut |source, metric| {
+            let batch = Queries { vectors: request.queries, k: request.k, metric };
+            let options = self.options(request, &account);
+            let options = BatchOptions { options, sharing: request.sharing };
+            let answers = ambit_search::search_batch(source, &batch, &options)?;
+            answers.into_iter().map(|answer| self.answer(answer)).collect()
+        })
+    }
+
+    fn options<'a>(&self, request: &SearchRequest<'a>, account: &'a Account) -> Options<'a> {
+        Options { threads: self.threads(request), account, cancel: request.cancel }
     }
 
     /// As many threads as are wanted and the budget has windows for.
@@ -308,14 +317,28 @@ impl Collection {
         request.threads.clamp(1, most_threads(self.store.budget().limit()))
     }
 
-    fn source(&self, request: &SearchRequest<'_>) -> Result<(SpaceSource<'_>, &Space)> {
+    /// Calls `search` with the rows of the space that the filter lets through.
+    fn filtered<T>(
+        &self,
+        request: &SearchRequest<'_>,
+        account: &Account,
+        search: &mut dyn FnMut(&SpaceSource<'_>, Metric) -> Result<T>,
+    ) -> Result<T> {
         let position = self.position(request.space)?;
         if request.k == 0 || request.k > MAX_K {
             return Err(Error::invalid(format!("k is {}; it must be 1 to {MAX_K}", request.k)));
         }
-        let space = &self.schema.spaces[position];
+        let Space { dim, metric, .. } = self.schema.spaces[position];
+        let matches =
+            request.filter.map(|filter| Matches::new(self, filter, account)).transpose()?;
         let models = self.store.models();
-        Ok((SpaceSource::new(&self.view, position, space.dim, models)?, space))
+        let source = SpaceSource::new(&self.view, position, dim, models, matches.as_ref())?;
+        let found = search(&source, metric);
+        drop(source);
+        match matches.and_then(Matches::failure) {
+            Some(failure) => Err(failure),
+            None => found,
+        }
     }
 
     fn answer(&self, found: ambit_search::Answer) -> Result<Answer> {

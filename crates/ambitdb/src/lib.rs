@@ -35,6 +35,7 @@ mod config;
 mod entity;
 mod error;
 mod export;
+mod filter;
 mod import;
 mod key;
 mod memory;
@@ -56,6 +57,7 @@ pub use collection::{
 pub use config::{Access, Config, Durability, Io, MIN_BUDGET, write_room};
 pub use entity::{Entity, EntityId, MAX_BODY, MAX_KEY, MAX_KIND, Relation};
 pub use error::{Error, ErrorKind, Result};
+pub use filter::{Filter, MAX_FILTER};
 pub use import::{Import, ImportReport};
 pub use key::compare_keys;
 pub use schema::{MAX_DIM, MAX_NAME, MAX_SPACES, Space, SpaceKind};

@@ -8,6 +8,7 @@ use ambit_store::engine::{BlockRef, Derived, FixedBlock, RowList, RowRef as Stor
 use ambit_store::{ErrorKind as StoreErrorKind, StoreError};
 
 use crate::codes::{Models, SegmentCodes};
+use crate::filter::Matches;
 use crate::key::compare_keys;
 use crate::schema::{norm_column, vector_column};
 
@@ -20,11 +21,13 @@ pub(crate) struct SpaceSource<'a> {
     dim: usize,
     blocks: Vec<BlockRef>,
     coded: Vec<Arc<SegmentCodes<'a>>>,
+    matches: Option<&'a Matches<'a>>,
     has_damaged_codes: bool,
 }
 
 impl<'a> SpaceSource<'a> {
-    /// The space at position `space`, with the code planes that there are.
+    /// The space at position `space`, with the code planes that there are. Rows that do not meet `matches`
+    /// are as if deleted.
     ///
     /// # Errors
     /// I/O. Planes that are damaged, or for whose model the budget has no room, are left out.
@@ -33,6 +36,7 @@ impl<'a> SpaceSource<'a> {
         space: usize,
         dim: usize,
         models: &Models,
+        matches: Option<&'a Matches<'a>>,
     ) -> Result<Self, StoreError> {
         let columns = [vector_column(space), norm_column(space)];
         let rows = (BLOCK / (dim * 4)).max(1) as u64;
@@ -46,7 +50,8 @@ impl<'a> SpaceSource<'a> {
                 continue;
             }
             let first = blocks.partition_point(|block| block.part < part);
-            match SegmentCodes::of(view, part, space, first..first + of_part.len(), models) {
+            let of_part = first..first + of_part.len();
+            match SegmentCodes::of(view, part, space, of_part, models, matches) {
                 Ok(Derived::Ready(codes)) => coded.push(codes),
                 Ok(Derived::Missing) => {}
                 Ok(Derived::Damaged(_)) => has_damaged_codes = true,
@@ -54,7 +59,7 @@ impl<'a> SpaceSource<'a> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { view, columns, dim, blocks, coded, has_damaged_codes })
+        Ok(Self { view, columns, dim, blocks, coded, matches, has_damaged_codes })
     }
 }
 
@@ -71,7 +76,7 @@ impl DenseSource for SpaceSource<'_> {
         let block = &self.blocks[block];
         let mut outcome = Ok(());
         self.view.visit(block, &self.columns, &mut |cells| {
-            outcome = give(block.part, &cells, take);
+            outcome = give(block.part, &cells, self.matches, take);
         })?;
         outcome
     }
@@ -93,6 +98,7 @@ impl DenseSource for SpaceSource<'_> {
 fn give(
     part: u32,
     cells: &FixedBlock<'_>,
+    matches: Option<&Matches<'_>>,
     take: &mut dyn FnMut(DenseBlock<'_>),
 ) -> Result<(), SourceError> {
     let [vectors, norms] = cells.cells else {
@@ -103,16 +109,23 @@ fn give(
         RowList::Range { first, len } => Rows::Range { first, len: len as usize },
         RowList::List(rows) => Rows::List(rows),
     };
-    let is_dead = |row: u32| match rows {
-        Rows::Range { first, .. } => cells.is_dead((row - first) as usize),
-        Rows::List(list) => list.binary_search(&row).is_ok_and(|index| cells.is_dead(index)),
+    let is_dead = |row: u32| {
+        let is_deleted = cells.dead.is_some()
+            && match rows {
+                Rows::Range { first, .. } => cells.is_dead((row - first) as usize),
+                Rows::List(list) => {
+                    list.binary_search(&row).is_ok_and(|index| cells.is_dead(index))
+                }
+            };
+        is_deleted || matches.is_some_and(|matches| !matches.meets(part, row))
     };
+    let asks = cells.dead.is_some() || matches.is_some();
     take(DenseBlock {
         part,
         rows,
         vectors: floats(vectors)?,
         norms: floats(norms)?,
-        dead: cells.dead.map(|_| &is_dead as &dyn Fn(u32) -> bool),
+        dead: asks.then_some(&is_dead as &dyn Fn(u32) -> bool),
     });
     Ok(())
 }

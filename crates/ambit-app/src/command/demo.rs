@@ -15,7 +15,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Session;
-use super::search::{FoundText, nearest, print};
+use super::search::{FoundText, Look, nearest, print};
 use crate::config::Source;
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
@@ -93,8 +93,8 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
     let mut answers = Vec::new();
     for query in questions {
         let asked = Instant::now();
-        let threads = session.settings.threads.value;
-        let hits = nearest(&collection, &embedder, query, ANSWERS, threads)?.hits;
+        let look = Look { k: ANSWERS, threads: session.settings.threads.value, filter: None };
+        let hits = nearest(&collection, &embedder, query, look)?.hits;
         answers.push(Answered {
             query: query.to_owned(),
             seconds: asked.elapsed().as_secs_f64(),

@@ -1,6 +1,6 @@
 //! What more than one command reads from the command line.
 
-use ambitdb::Metric;
+use ambitdb::{Filter, Metric};
 
 /// Parses the name of a metric.
 ///
@@ -11,4 +11,12 @@ pub fn metric(name: &str) -> Result<Metric, String> {
         let names = Metric::ALL.map(Metric::name).join(", ");
         format!("expected one of {names}")
     })
+}
+
+/// Reads a filter.
+///
+/// # Errors
+/// The place and what was expected there.
+pub fn filter(text: &str) -> Result<Filter, String> {
+    Filter::parse(text).map_err(|error| error.to_string())
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use ambit_mem::{Bytes, Priority};
-use ambitdb::{Answer, Collection, MAX_K, SearchRequest, Sharing};
+use ambitdb::{Answer, Collection, Filter, MAX_K, SearchRequest, Sharing};
 use clap::Args;
 use serde::Serialize;
 
@@ -38,6 +38,9 @@ pub struct Options {
     /// Answers per query, 1 to 10,000
     #[arg(long, short, default_value_t = 10)]
     k: usize,
+    /// Only entities that meet this condition: "kind = 'note' and year >= 2020"
+    #[arg(long = "where", value_name = "FILTER", value_parser = super::filter)]
+    filter: Option<Filter>,
     /// Write the ids here: queries x k, int64
     #[arg(long, value_name = "OUT.npy")]
     ids: Option<PathBuf>,
@@ -173,6 +176,7 @@ fn answer(
     let request = SearchRequest {
         threads,
         sharing,
+        filter: options.filter.as_ref(),
         ..SearchRequest::new(&options.space, queries, options.k)
     };
     Ok(collection.search_batch(&request)?)

@@ -2,7 +2,7 @@
 
 use ambit_embed::{EmbedError, Embedder, StaticEmbedder};
 use ambit_mem::Priority;
-use ambitdb::{Collection, MAX_K, SearchRequest, Value};
+use ambitdb::{Collection, Filter, MAX_K, SearchRequest, Value};
 use clap::Args;
 use serde::Serialize;
 
@@ -22,6 +22,9 @@ pub struct Options {
     /// Answers, 1 to 10,000
     #[arg(short, default_value_t = 10)]
     k: usize,
+    /// Only what meets this condition: "kind = 'function' and path starts with 'src/'"
+    #[arg(long = "where", value_name = "FILTER", value_parser = super::filter)]
+    filter: Option<Filter>,
     /// Lines of text to show of each answer; 0 shows all
     #[arg(long, default_value_t = 8)]
     lines: usize,
@@ -83,7 +86,8 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
     let account = store.budget().account("embedder", Priority::Query);
     let embedder = StaticEmbedder::built_in(&account)?;
     let threads = session.settings.threads.value;
-    let found = nearest(&collection, &embedder, &query, options.k, threads)?;
+    let look = Look { k: options.k, threads, filter: options.filter.as_ref() };
+    let found = nearest(&collection, &embedder, &query, look)?;
     if session.output.is_json() {
         return session
             .output
@@ -101,7 +105,18 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
     Ok(Code::Done)
 }
 
-/// The `k` texts of `collection` that are nearest to `query`.
+/// How the nearest texts are looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// Answers, at least 1.
+    pub k: usize,
+    /// Threads that scan.
+    pub threads: usize,
+    /// Only what meets this.
+    pub filter: Option<&'a Filter>,
+}
+
+/// The texts of `collection` that are nearest to `query`.
 ///
 /// # Errors
 /// A query without a known word; the facade's.
@@ -109,9 +124,9 @@ pub fn nearest(
     collection: &Collection,
     embedder: &dyn Embedder,
     query: &str,
-    k: usize,
-    threads: usize,
+    look: Look<'_>,
 ) -> Result<FoundTexts, Failure> {
+    let Look { k, threads, filter } = look;
     let mut vector = vec![0.0; embedder.dim()];
     if embedder.embed(query, &mut vector)?.is_zero {
         return Err(Failure::usage(format!(
@@ -119,7 +134,7 @@ pub fn nearest(
             query.escape_debug()
         )));
     }
-    let request = SearchRequest { threads, ..SearchRequest::new(TEXT_SPACE, &vector, k) };
+    let request = SearchRequest { threads, filter, ..SearchRequest::new(TEXT_SPACE, &vector, k) };
     let answer = collection.search(&request)?;
     let mut hits = Vec::with_capacity(answer.hits.len());
     for (rank, hit) in (1..).zip(answer.hits) {

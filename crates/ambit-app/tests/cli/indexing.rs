@@ -54,6 +54,22 @@ fn what_was_indexed_is_found_by_meaning() {
 }
 
 #[test]
+fn a_search_takes_only_what_meets_its_filter() {
+    let ambit = garden();
+    ambit.done("index garden");
+    let keys = |filter: &str| -> Vec<String> {
+        let found =
+            ambit.done(&format!("search 'animals of the sea' --json --where {filter}")).json();
+        let hits = found["hits"].as_array().unwrap();
+        hits.iter().map(|hit| hit["key"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(keys("'path starts with \"garden/lib\"'"), ["garden/lib.rs#L1-L5"]);
+    assert_eq!(keys("'not path starts with \"garden/\"'"), Vec::<String>::new());
+    assert_eq!(keys("'text contains \"Whales\" or key contains \"apple\"'").len(), 2);
+    ambit.fails("search sea --where 'path ='", 2, &["column 7", "expected"]);
+}
+
+#[test]
 fn a_second_run_takes_in_what_changed() {
     let ambit = garden();
     ambit.done("index garden");

@@ -215,6 +215,12 @@ impl TableView {
         self.sealed(part).map(|part| part.id())
     }
 
+    /// Number of rows in `part`, dead ones included; of the memtable also those that came later.
+    pub fn rows_in(&self, part: u32) -> u64 {
+        let sealed = self.sealed(part).map(|part| part.rows());
+        u64::from(sealed.unwrap_or_else(|| self.memtable.rows(self.table.id)))
+    }
+
     /// Number of cells of a fixed column in segment `part`, dead ones included; 0 for the memtable.
     pub fn cells_in(&self, part: u32, column: usize) -> u64 {
         self.sealed(part).map_or(0, |part| part.fixed_len(column))

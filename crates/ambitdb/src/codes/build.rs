@@ -72,7 +72,7 @@ impl Store {
         for (position, space) in collection.spaces().iter().enumerate() {
             for part in 0..view.parts().saturating_sub(1) {
                 let rows = rows_in(view, part, position);
-                let codes = SegmentCodes::of(view, part, position, 0..0, self.models())?;
+                let codes = SegmentCodes::of(view, part, position, 0..0, self.models(), None)?;
                 if is_worth_coding(rows, space.dim) && !matches!(codes, Derived::Ready(_)) {
                     let rows = rows as usize;
                     jobs.push(Job { store: self, view, part, position, space, rows });

@@ -13,6 +13,7 @@ use ambit_store::sync::lock;
 use ambit_vector::planes::{BLOCK_ROWS, Model};
 
 use super::{COARSE, FINE, INFO, Info, MODEL, rows_in, slots};
+use crate::filter::Matches;
 use crate::schema::vector_column;
 
 /// The models in use, so that segments that were coded with the same one share it.
@@ -49,6 +50,7 @@ pub(crate) struct SegmentCodes<'a> {
     space: usize,
     rows: usize,
     blocks: Range<usize>,
+    matches: Option<&'a Matches<'a>>,
     coarse: Arc<CoarsePlane>,
     fine: Arc<FinePlane>,
 }
@@ -114,13 +116,14 @@ impl FinePlane {
 
 impl<'a> SegmentCodes<'a> {
     /// The planes of a space in segment `part`, whose rows are those of the source's `blocks`;
-    /// none where there are none. `Damaged` where there are some that cannot be used.
+    /// none where there are none. Rows that do not meet `matches` are as if deleted. `Damaged` where there are some that cannot be used.
     pub(crate) fn of(
         view: &'a TableView,
         part: u32,
         space: usize,
         blocks: Range<usize>,
         models: &Models,
+        matches: Option<&'a Matches<'a>>,
     ) -> Result<Derived<Self>, StoreError> {
         let coarse = match CoarsePlane::of(view, part, space, models)? {
             Derived::Ready(coarse) => coarse,
@@ -137,7 +140,8 @@ impl<'a> SegmentCodes<'a> {
             return Ok(Derived::Damaged(what.to_owned()));
         }
         let rows = rows_in(view, part, space) as usize;
-        Ok(Derived::Ready(Arc::new(Self { view, part, space, rows, blocks, coarse, fine })))
+        let codes = Self { view, part, space, rows, blocks, matches, coarse, fine };
+        Ok(Derived::Ready(Arc::new(codes)))
     }
 
     /// A part of a plane that cannot be read is not asked for again.
@@ -197,6 +201,7 @@ impl CodedPart for SegmentCodes<'_> {
 
     fn is_dead(&self, number: u32) -> bool {
         self.view.is_dead(self.part, number)
+            || self.matches.is_some_and(|matches| !matches.meets(self.part, number))
     }
 
     fn vector(&self, position: usize, take: &mut dyn FnMut(&[f32])) -> Result<(), SourceError> {
