@@ -26,6 +26,9 @@ use crate::source::{CodedPart, DenseSource, RowRef, SourceError};
 /// Rows of the best estimates that are looked at first, beside four times k.
 const FIRST_ROWS: usize = 64;
 
+/// Rows whose fine codes are asked for before their turn.
+const AHEAD: usize = 6;
+
 /// Rows that may wait beside four times k.
 const MOST_PENDING: usize = 1024;
 
@@ -85,7 +88,7 @@ pub(crate) struct Strips {
     rows: usize,
     uppers: Vec<f32>,
     estimates: Vec<f32>,
-    /// Rows of the portion, the best estimates first.
+    /// Rows of the portion of the best estimates; then rows of a chunk that reach the cut.
     order: Vec<u32>,
     /// Of those, what the fine plane says: estimate and row.
     favoured: Vec<(f32, u32)>,
@@ -95,7 +98,7 @@ impl Strips {
     /// Bytes that [`Strips::new`] takes.
     pub(crate) fn footprint(plan: &Plan<'_>, queries: usize, k: usize) -> usize {
         let rows = plan.most_rows();
-        8 * rows * queries + (4 + 8) * room_for_favoured(rows, k)
+        8 * rows * queries + 4 * room_for_order(plan, rows, k) + 8 * room_for_favoured(rows, k)
     }
 
     /// For portions of `plan` and so many queries at a time; the caller has reserved
@@ -107,7 +110,7 @@ impl Strips {
             rows,
             uppers: vec![0.0; rows * queries],
             estimates: vec![0.0; rows * queries],
-            order: Vec::with_capacity(room),
+            order: Vec::with_capacity(room_for_order(plan, rows, k)),
             favoured: Vec::with_capacity(room),
         }
     }
@@ -155,6 +158,11 @@ impl Strips {
 /// Rows that are ordered at a time.
 fn room_for_favoured(rows: usize, k: usize) -> usize {
     most_favoured(k).saturating_mul(2).min(rows)
+}
+
+/// A chunk's rows are ordered in the same place.
+fn room_for_order(plan: &Plan<'_>, rows: usize, k: usize) -> usize {
+    room_for_favoured(rows, k).max(plan.most_chunk_rows())
 }
 
 fn most_favoured(k: usize) -> usize {
@@ -253,6 +261,22 @@ pub(crate) struct Portion {
     pub(crate) query: usize,
 }
 
+/// Rows of a chunk that reach the cut.
+struct Reaching<'a> {
+    /// By their place in the chunk, ascending.
+    rows: &'a [u32],
+    /// Upper ends of the chunk's rows, and estimates from its first row on.
+    values: &'a [f32],
+    estimates: &'a [f32],
+    /// Rows of the portion that were scored already, ascending.
+    scored: &'a [(f32, u32)],
+    /// Place of the chunk in the portion, and in the part.
+    offset: usize,
+    start: u32,
+    part: u32,
+    fine: Fine<'a>,
+}
+
 /// What all steps of a search share.
 pub(crate) struct Context<'a, S: ?Sized> {
     pub(crate) plan: &'a Plan<'a>,
@@ -290,9 +314,8 @@ impl Sieve {
         let first = portion.rows.start;
         for chunk in context.plan.chunks(portion.part, portion.rows.clone()) {
             let values = &uppers[chunk.start - first..chunk.end - first];
-            let (mut at, left_out) = Unit::best().next_reaching(values, cut_of(query, best), 0);
-            self.left_out = self.left_out.max(left_out);
-            if at == values.len() {
+            self.reach(values, cut_of(query, best), order);
+            if order.is_empty() {
                 continue;
             }
             let coded = context.plan.parts()[portion.part];
@@ -304,33 +327,73 @@ impl Sieve {
                     outcome = Err(unreadable(context.plan, coded, source));
                     return;
                 }
-                let fine = Fine::new(*coded.model().layout(), bytes);
-                while at < values.len() && outcome.is_ok() {
-                    let row = (chunk.start - first + at) as u32;
-                    let is_new = scored.binary_search_by_key(&row, |(_, row)| *row).is_err();
-                    let is_live = is_new
-                        && match live(coded, chunk.start + at) {
-                            Ok(row) => row.is_some(),
-                            Err(error) => {
-                                outcome = Err(error);
-                                return;
-                            }
-                        };
-                    if is_live {
-                        let (estimate, upper) =
-                            fine.refine(Unit::best(), query, at, estimates[row as usize]);
-                        let position = (chunk.start + at) as u32;
-                        let pending = Pending { upper, part: portion.part as u32, position };
-                        outcome = self.take(pending, estimate, prepared, best, context);
-                    }
-                    let left_out;
-                    (at, left_out) =
-                        Unit::best().next_reaching(values, cut_of(query, best), at + 1);
-                    self.left_out = self.left_out.max(left_out);
-                }
+                let reaching = Reaching {
+                    rows: order,
+                    values,
+                    estimates: &estimates[chunk.start - first..],
+                    scored,
+                    offset: chunk.start - first,
+                    fine: Fine::new(*coded.model().layout(), bytes),
+                    start: chunk.start as u32,
+                    part: portion.part as u32,
+                };
+                outcome = self.refine(&reaching, prepared, best, context);
             });
             read.map_err(|source| unreadable(context.plan, coded, source))?;
             outcome?;
+        }
+        Ok(())
+    }
+
+    /// Leaves the rows of a chunk whose upper ends reach `cut` in `rows`.
+    fn reach(&mut self, uppers: &[f32], cut: f32, rows: &mut Vec<u32>) {
+        rows.clear();
+        let mut at = 0;
+        loop {
+            let (next, left_out) = Unit::best().next_reaching(uppers, cut, at);
+            self.left_out = self.left_out.max(left_out);
+            if next == uppers.len() {
+                return;
+            }
+            rows.push(next as u32);
+            at = next + 1;
+        }
+    }
+
+    /// Looks at rows of a chunk in the fine plane.
+    fn refine<S: DenseSource + ?Sized>(
+        &mut self,
+        reaching: &Reaching<'_>,
+        prepared: &Prepared,
+        best: &mut Best<'_>,
+        context: &mut Context<'_, S>,
+    ) -> Result<(), SearchError> {
+        let Some(query) = prepared.query(reaching.part as usize) else {
+            return Ok(());
+        };
+        let coded = context.plan.parts()[reaching.part as usize];
+        for (index, &at) in reaching.rows.iter().enumerate() {
+            if let Some(&soon) = reaching.rows.get(index + AHEAD) {
+                reaching.fine.prefetch(soon as usize);
+            }
+            let upper = reaching.values[at as usize];
+            if upper < cut_of(query, best) {
+                // The cut has risen since the row was found.
+                self.left_out = self.left_out.max(upper);
+                continue;
+            }
+            let row = reaching.offset as u32 + at;
+            let position = reaching.start + at;
+            if reaching.scored.binary_search_by_key(&row, |(_, row)| *row).is_ok()
+                || live(coded, position as usize)?.is_none()
+            {
+                continue;
+            }
+            let estimate = reaching.estimates[at as usize];
+            let (estimate, upper) =
+                reaching.fine.refine(Unit::best(), query, at as usize, estimate);
+            let pending = Pending { upper, part: reaching.part, position };
+            self.take(pending, estimate, prepared, best, context)?;
         }
         Ok(())
     }

@@ -100,6 +100,11 @@ impl<'a> Plan<'a> {
         self.parts.iter().zip(&self.portions).map(whole).max().unwrap_or(0)
     }
 
+    /// Rows of the largest chunk.
+    pub(crate) fn most_chunk_rows(&self) -> usize {
+        self.parts.iter().map(|part| chunk_rows(*part).min(part.rows())).max().unwrap_or(0)
+    }
+
     /// The chunks of some rows of a coded part: what is read at a time.
     pub(crate) fn chunks(
         &self,

@@ -157,6 +157,26 @@ impl<'a> Fine<'a> {
         Self { layout, bytes }
     }
 
+    /// Asks for the bytes of a row, which [`Fine::refine`] will read soon; nothing where there is no such
+    /// row.
+    #[inline]
+    pub fn prefetch(&self, row: usize) {
+        let len = self.layout.fine_len();
+        let at = row.saturating_mul(len);
+        let bytes = self.bytes.get(at..at.saturating_add(len)).unwrap_or_default();
+        #[cfg(target_arch = "x86_64")]
+        for line in bytes.chunks(64).chain(bytes.last().map(std::slice::from_ref)) {
+            // SAFETY: a hint; it never faults, whatever the address.
+            unsafe {
+                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+                    line.as_ptr().cast(),
+                );
+            }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = bytes;
+    }
+
     /// The better estimate of a row whose coarse `estimate` is known, and its upper end.
     ///
     /// # Panics
