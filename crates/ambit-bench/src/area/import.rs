@@ -19,10 +19,15 @@ pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
     let glosses = bench.data.glosses()?;
     let bytes: &[u8] = bytemuck::cast_slice(&glosses.array.values);
     let (mut imports, mut each, mut once) = (Vec::new(), Vec::new(), Vec::new());
+    let mut with_codes = Vec::new();
     for _ in 0..ROUNDS {
-        let store = bench.fresh("import")?;
-        let ran = bench.import(&store, &glosses.path, &["--budget", "32MiB"])?;
-        imports.push(ran.figures.seconds);
+        let mut seconds = |codes| -> Result<f64, BenchError> {
+            let store = bench.fresh("import")?;
+            let how = ["--budget", "32MiB", "--codes", codes];
+            Ok(bench.import(&store, &glosses.path, &how)?.figures.seconds)
+        };
+        imports.push(seconds("later")?);
+        with_codes.push(seconds("now")?);
         each.push(append(bench, bytes, 1 << 20)?);
         once.push(append(bench, bytes, bytes.len())?);
     }
@@ -37,7 +42,9 @@ pub fn run(bench: &mut Bench, table: &mut Table) -> Result<(), BenchError> {
             .target(Target::AtLeast(150.0))
             .note(glosses.note),
     )?;
-    table.add(Row::new(&case, metric, import, "MB/s").peer("append, sync per MiB", each))
+    table.add(Row::new(&case, metric, import, "MB/s").peer("append, sync per MiB", each))?;
+    let metric = "the same, codes built at the end";
+    table.add(Row::new(&case, metric, rate(with_codes), "MB/s"))
 }
 
 /// Seconds to append `bytes` to a new file with a sync after every `step` of them.
