@@ -10,6 +10,9 @@ fn bytes(len: usize, seed: u64) -> Vec<u8> {
     std::iter::repeat_with(|| draws.next_u64() as u8).take(len).collect()
 }
 
+/// Around what fits a sum of 16 bits.
+const LONG: &[usize] = if cfg!(miri) { &[] } else { &[255, 256, 257, 300] };
+
 fn check_tables(groups: usize, blocks: usize, extra: usize, seed: u64) {
     let stride = tables_len(groups) + extra;
     let codes = bytes(stride * blocks, seed);
@@ -38,7 +41,7 @@ fn check_tables(groups: usize, blocks: usize, extra: usize, seed: u64) {
 #[test]
 fn every_number_of_groups_adds_up() {
     let step = if cfg!(miri) { 37 } else { 1 };
-    for groups in (1..=70).step_by(step).chain([255, 256, 257, 300]) {
+    for groups in (1..=70).step_by(step).chain(LONG.iter().copied()) {
         check_tables(groups, 2, groups % 5, groups as u64);
     }
 }
@@ -46,7 +49,7 @@ fn every_number_of_groups_adds_up() {
 #[test]
 fn every_number_of_parts_and_blocks_adds_up() {
     let step = if cfg!(miri) { 13 } else { 1 };
-    for parts in (1..=20).step_by(step).chain([255, 256, 257, 300]) {
+    for parts in (1..=20).step_by(step).chain(LONG.iter().copied()) {
         for blocks in 0..4 {
             let stride = parts * ROWS + parts % 3;
             let codes = bytes(stride * blocks, parts as u64);
@@ -110,7 +113,7 @@ fn check_fields(dim: usize, seed: u64, extreme: bool) {
 
 #[test]
 fn every_dimension_of_every_width_is_multiplied() {
-    let step = if cfg!(miri) { 29 } else { 1 };
+    let step = if cfg!(miri) { 77 } else { 1 };
     for dim in (1..=140).step_by(step) {
         check_fields(dim, dim as u64, false);
         check_fields(dim, dim as u64, true);
