@@ -10,7 +10,7 @@ use std::ops::Range;
 use ambit_mem::{Bytes, Reservation};
 
 use crate::answer::Answer;
-use crate::certified::{Context, Found, Portion, Prepared, Seen, Strips};
+use crate::certified::{Context, Found, Portion, Prepared, Seen};
 use crate::error::SearchError;
 use crate::exact::search_checked;
 use crate::plan::{Plan, Portions};
@@ -18,6 +18,7 @@ use crate::query::{Batch, BatchOptions, Options, Sharing, check};
 use crate::refine::{Best, stretches};
 use crate::scorer::Scorer;
 use crate::source::{DenseBlock, DenseSource};
+use crate::strips::Strips;
 use crate::threads::{Worker, run};
 use crate::top::{Threshold, Top};
 

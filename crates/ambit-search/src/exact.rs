@@ -9,13 +9,14 @@ use std::ops::Range;
 use ambit_mem::{Bytes, Reservation};
 
 use crate::answer::Answer;
-use crate::certified::{Context, Found, Portion, Prepared, Seen, Strips};
+use crate::certified::{Context, Found, Portion, Prepared, Seen};
 use crate::error::SearchError;
 use crate::plan::{Plan, Portions};
 use crate::query::{Options, Query, check};
 use crate::refine::{Best, stretches};
 use crate::scorer::Scorer;
 use crate::source::{DenseBlock, DenseSource};
+use crate::strips::Strips;
 use crate::threads::{Worker, run};
 use crate::top::{Threshold, Top};
 

@@ -20,6 +20,7 @@ mod query;
 mod refine;
 mod scorer;
 mod source;
+mod strips;
 mod threads;
 mod top;
 
