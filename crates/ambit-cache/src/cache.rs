@@ -33,6 +33,8 @@ use crate::weigh::Weigh;
 
 /// Inserts that evict before an account that refused is asked again.
 const PATIENCE: u64 = 64;
+/// Rounds of waiting for bytes in other threads' hands before it is said that there are none.
+const PATIENT_ROUNDS: usize = 1_000;
 /// A part keeps so much in hand without asking whether that is much.
 const LEAST_SPARE: u64 = 8 << 10;
 /// Entries that a sweep looks at under one lock.
@@ -88,6 +90,8 @@ pub(crate) struct Inner<K, V, P> {
     /// Bytes of the cache itself.
     base: u64,
     clock: Clock,
+    /// Held by whoever gives back what is above the cap: two at once would give it back twice.
+    lowering: Mutex<()>,
     has_times: bool,
     ttl: Option<u32>,
 }
@@ -148,6 +152,7 @@ where
             patience: AtomicU64::new(0),
             base,
             clock: config.clock,
+            lowering: Mutex::new(()),
             has_times,
             ttl,
         });
@@ -319,8 +324,19 @@ where
         self.inner.purse.set_cap(cap.get());
         self.inner.share_out();
         self.inner.curve.set_cap(cap);
-        let over = self.inner.purse.granted().saturating_sub(cap.get());
-        self.inner.shed(over);
+        // What other threads have in hand at this moment comes back when they are done with it.
+        for _ in 0..PATIENT_ROUNDS {
+            let over = self.inner.purse.granted().saturating_sub(cap.get());
+            if over == 0 {
+                return Ok(());
+            }
+            let lowering = lock(&self.inner.lowering);
+            let gone = self.inner.shed(self.inner.purse.granted().saturating_sub(cap.get()));
+            drop(lowering);
+            if gone == 0 {
+                std::thread::yield_now();
+            }
+        }
         let held = Bytes::new(self.inner.purse.granted());
         if held > cap { Err(CapError { cap, held }) } else { Ok(()) }
     }
@@ -522,7 +538,7 @@ where
                     missing
                 }
             };
-            more = own + self.collect(missing, Reason::Room);
+            more = own + self.gather(missing);
             if more < own + missing {
                 self.purse.give(more);
                 let needed = u64::from(entry.heap) + u64::from(Part::<K, V, P>::NODE_BYTES);
@@ -569,10 +585,10 @@ where
         Room::Evict
     }
 
-    /// Tells all parts what is little: a quarter of an even share.
+    /// Tells all parts what is little: half of an even share.
     fn share_out(&self) {
         let parts = self.parts.len() as u64;
-        let least = if parts == 1 { 0 } else { self.purse.cap() / (4 * parts) };
+        let least = if parts == 1 { 0 } else { self.purse.cap() / (2 * parts) };
         self.parts.iter().for_each(|part| lock(&part.0).least = least);
     }
 
@@ -609,7 +625,7 @@ where
             in_hand = self.grow(needed);
         }
         if in_hand < needed {
-            in_hand += self.collect(needed - in_hand, Reason::Room);
+            in_hand += self.gather(needed - in_hand);
         }
         let node = u64::from(Part::<K, V, P>::NODE_BYTES);
         if in_hand < needed {
@@ -635,6 +651,23 @@ where
         Ok(())
     }
 
+    /// Collects `wanted` bytes for an entry. Where there are fewer, what other threads have in hand
+    /// may come back in a moment; what is pinned does not.
+    fn gather(&self, wanted: u64) -> u64 {
+        for _ in 0..PATIENT_ROUNDS {
+            let had = self.collect(wanted, Reason::Room);
+            if had >= wanted {
+                return had;
+            }
+            self.purse.give(had);
+            if self.purse.take(wanted) {
+                return wanted;
+            }
+            std::thread::yield_now();
+        }
+        0
+    }
+
     /// Evicts from whatever part is largest until there are `wanted` bytes; what came together, in
     /// nobody's hands.
     fn collect(&self, wanted: u64, reason: Reason) -> u64 {
@@ -654,6 +687,7 @@ where
                     Reason::Request => part.counts.evicted_on_request += 1,
                 }
             }
+            part.shrink_tables();
             let taken = part.credit.min(wanted - had);
             part.credit -= taken;
             drop(part);
@@ -687,9 +721,11 @@ where
         }
     }
 
-    /// The cap was lowered below what was pinned, and now something could go.
+    /// Gives back what is above the cap, if nobody else is doing so. It is above when the cap was
+    /// lowered, and while more than that was pinned.
     #[cold]
     fn hold_cap(&self) {
+        let Ok(_lowering) = self.lowering.try_lock() else { return };
         self.shed(self.purse.granted().saturating_sub(self.purse.cap()));
     }
 

@@ -243,6 +243,14 @@ impl<K: Hash + Eq, V, P: Policy> Part<K, V, P> {
         self.wanted = if more <= self.table.weight() / 3 { more } else { 0 };
     }
 
+    /// Gives the policy smaller tables, where there are far fewer entries than those it has are for.
+    pub fn shrink_tables(&mut self) {
+        let had = self.table.policy.table_bytes();
+        if self.table.policy.tables_wanted().is_some_and(|wanted| wanted < had) {
+            self.fit_tables();
+        }
+    }
+
     /// Gives the policy the tables that it wants, if their bytes are in hand.
     pub fn fit_tables(&mut self) {
         let Some(wanted) = self.table.policy.tables_wanted() else { return };
