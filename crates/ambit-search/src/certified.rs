@@ -72,6 +72,11 @@ impl Prepared {
     pub(crate) fn query(&self, part: usize) -> Option<&PlaneQuery> {
         self.queries.get(*self.of_part.get(part)?)
     }
+
+    /// The cut that the threshold proves, for the codes of a part.
+    fn cut(&self, part: u32, best: &mut Best<'_>) -> f32 {
+        self.query(part as usize).map_or(f32::NEG_INFINITY, |query| cut_of(query, best))
+    }
 }
 
 /// A row that the fine plane left, and that was not scored yet.
@@ -376,9 +381,7 @@ impl Sieve {
         context: &mut Context<'_, S>,
     ) -> Result<(), SearchError> {
         self.refined += 1;
-        let cut = prepared
-            .query(pending.part as usize)
-            .map_or(f32::NEG_INFINITY, |query| cut_of(query, best));
+        let cut = prepared.cut(pending.part, best);
         if pending.upper < cut {
             self.left_out = self.left_out.max(pending.upper);
             return Ok(());
@@ -432,10 +435,7 @@ impl Sieve {
             |pending: &Pending| if pending.upper.is_nan() { f32::INFINITY } else { pending.upper };
         self.pending.sort_unstable_by(|a, b| key(b).total_cmp(&key(a)));
         for &pending in &self.pending {
-            let cut = prepared
-                .query(pending.part as usize)
-                .map_or(f32::NEG_INFINITY, |query| cut_of(query, best));
-            if pending.upper < cut {
+            if pending.upper < prepared.cut(pending.part, best) {
                 self.left_out = self.left_out.max(pending.upper);
                 break;
             }

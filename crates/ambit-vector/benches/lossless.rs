@@ -9,32 +9,20 @@
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a benchmark prints and stops")]
 
-use std::path::{Path, PathBuf};
+mod support;
+
+use std::path::PathBuf;
 use std::time::Instant;
 
 use ambit_vector::lossless::{
     Encoder, Level, Report, Scratch, Segment, max_encoded_len, max_record_len,
 };
+use support::{data, read};
 
 const ROWS: usize = 32_768;
 const ROUNDS: usize = 7;
 /// Rows that are timed together.
 const SLICE: usize = 512;
-
-fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data").join(name)
-}
-
-/// A float32 .npy file of version 1: the numbers, and how many make a row.
-fn read(path: &Path) -> Option<(Vec<f32>, usize)> {
-    let bytes = std::fs::read(path).ok()?;
-    let start = 10 + usize::from(u16::from_le_bytes([*bytes.get(8)?, *bytes.get(9)?]));
-    let header = String::from_utf8_lossy(bytes.get(..start)?).into_owned();
-    let shape = header.split_once("'shape': (")?.1.split_once(')')?.0.to_owned();
-    let dim = shape.split(',').filter_map(|part| part.trim().parse().ok()).next_back()?;
-    let numbers = bytes.get(start..)?.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
-    Some((numbers.collect(), dim))
-}
 
 fn stand_in(rows: usize, dim: usize) -> Vec<f32> {
     let mut state = 1u64;

@@ -39,6 +39,8 @@
 //! What is not finite: the error of a row with an element or norm that is not finite, or is so
 //! large that its square is not, or (under cosine) zero, is infinite; a NaN is never below the cut.
 
+use crate::half::Half;
+
 /// Added to k for each unit of sum |p_g|: 2^-19.
 pub(super) const ROUNDING: f64 = 1.0 / (1 << 19) as f64;
 
@@ -101,13 +103,7 @@ pub(super) fn bfloat16(value: f64) -> u16 {
     if value.is_nan() || value < SMALLEST_SCALE {
         return 0;
     }
-    let bits = (value as f32).to_bits();
-    ((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16
-}
-
-/// The number of these bits.
-pub(super) fn from_bfloat16(bits: u16) -> f32 {
-    f32::from_bits(u32::from(bits) << 16)
+    Half::Bf16.narrow(value as f32)
 }
 
 /// Bits of infinity.

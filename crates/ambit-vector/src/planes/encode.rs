@@ -4,12 +4,12 @@
 //! clip, the scale is then the one that leaves the least, and what is left is measured in f64.
 
 use super::bound::{
-    BFLOAT16_INFINITY, BFLOAT16_NOWHERE, LARGEST_NORM, UNDERFLOW, bfloat16, bfloat16_up,
-    from_bfloat16, rounded_up,
+    BFLOAT16_INFINITY, BFLOAT16_NOWHERE, LARGEST_NORM, UNDERFLOW, bfloat16, bfloat16_up, rounded_up,
 };
 use super::kernel::Unit;
 use super::layout::{BLOCK_ROWS, Layout, STRETCH};
 use super::model::Model;
+use crate::half::Half;
 use crate::{Metric, kernels};
 
 /// Clips of 4-bit codes, in root mean squares.
@@ -198,7 +198,7 @@ impl<'m> Encoder<'m> {
             }
         }
         let stored = bfloat16(scale);
-        let scale = from_bfloat16(stored);
+        let scale = Half::Bf16.value(stored);
         let values = &mut self.values[real.clone()];
         let left = unit.apply(values, step, most, scale, &mut self.codes[real]);
         // That the rest is kept in f32 moves the fine plane's bound by 2^-24 of it, which the slack

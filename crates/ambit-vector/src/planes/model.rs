@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::bound::{self, MAX_SLACK};
 use super::layout::{GRAIN, Layout, MAX_DIM};
-use super::spectrum::{Random, mixed, principal};
+use super::spectrum::{mixed, principal};
+use crate::draws::Draws;
 use crate::{Metric, kernels};
 
 /// First bytes of a stored model.
@@ -88,12 +89,12 @@ impl Model {
         let (spectrum, vectors) = principal(&rows, dim);
         drop(rows);
         let layout = Layout::choose(&spectrum, metric);
-        let mut random = Random::new(seed);
+        let mut draws = Draws::new(seed);
         let mut basis = vec![0.0; layout.components() * dim];
         let mut at = 0;
         for end in [layout.head, layout.head + layout.middle, dim] {
             let end = end.min(dim).max(at);
-            let group = mixed(vectors.columns(at, end - at).into_owned(), &mut random);
+            let group = mixed(vectors.columns(at, end - at).into_owned(), &mut draws);
             for (component, column) in (at..end).zip(group.column_iter()) {
                 for (to, from) in basis[component * dim..].iter_mut().zip(column.iter()) {
                     *to = *from as f32;

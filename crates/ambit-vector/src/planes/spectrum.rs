@@ -4,6 +4,7 @@
 
 use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
+use crate::draws::Draws;
 use crate::kernels;
 
 /// Eigenvalues (descending) and eigenvectors (one a column) of the second moments of `rows`.
@@ -41,36 +42,18 @@ fn second_moments(rows: &[f32], dim: usize) -> DMatrix<f64> {
     })
 }
 
-/// `vectors` (dim x m, orthonormal columns) times a random orthonormal matrix of `random`.
-pub(super) fn mixed(vectors: DMatrix<f64>, random: &mut Random) -> DMatrix<f64> {
+/// `vectors` (dim x m, orthonormal columns) times a random orthonormal matrix of `draws`.
+pub(super) fn mixed(vectors: DMatrix<f64>, draws: &mut Draws) -> DMatrix<f64> {
     let m = vectors.ncols();
     if m == 0 {
         return vectors;
     }
-    let normal = DMatrix::from_fn(m, m, |_, _| random.normal());
+    let normal = DMatrix::from_fn(m, m, |_, _| normal(draws));
     vectors * normal.qr().q()
 }
 
-/// SplitMix64 (G. Steele, D. Lea and C. Flood, Fast Splittable Pseudorandom Number Generators,
-/// 2014), the same numbers for a seed on every machine.
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Nearly normal: the sum of twelve uniform numbers less six, which needs no logarithm and
-    /// so has the same bits everywhere.
-    fn normal(&mut self) -> f64 {
-        (0..12).map(|_| (self.next() >> 11) as f64 / (1u64 << 53) as f64).sum::<f64>() - 6.0
-    }
+/// Nearly normal: the sum of twelve uniform numbers less six, which needs no logarithm and so has
+/// the same bits everywhere.
+fn normal(draws: &mut Draws) -> f64 {
+    (0..12).map(|_| (draws.next_u64() >> 11) as f64 / (1u64 << 53) as f64).sum::<f64>() - 6.0
 }

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use super::super::layout::{BLOCK_ROWS, Layout};
 use super::super::query::Query;
+use crate::half::Half;
 
 /// Scans whole blocks: query, bytes, and where the upper ends and estimates of all rows go.
 pub(super) type ScanBlocks = unsafe fn(&Query, &[u8], &mut [f32], &mut [f32]);
@@ -192,10 +193,7 @@ impl<'a> Fine<'a> {
         let (codes, factors) = bytes.split_at(len - 4);
         // SAFETY: the unit was detected; the query is of this layout, and these are its codes.
         let (high, low) = unsafe { (unit.0.score)(query, codes) };
-        let number = |at: usize| {
-            f32::from_bits(u32::from(u16::from_le_bytes([factors[at], factors[at + 1]])) << 16)
-        };
-        let (scale, error) = (number(0), number(2));
+        let (scale, error) = (bfloat16_at(factors, 0), bfloat16_at(factors, 2));
         let fine = &query.fine;
         let odd = (2 * high) as f32 * 256.0 + (2 * low) as f32 + fine.offset;
         let estimate = estimate + scale * (fine.unit * odd);
@@ -205,6 +203,11 @@ impl<'a> Fine<'a> {
 
 /// bfloat16 factor `factor` of row `row` of a block, whose factors begin at `factors`.
 pub(super) fn factor(factors: &[u8], factor: usize, row: usize) -> f32 {
-    let at = 2 * (factor * BLOCK_ROWS + row);
-    f32::from_bits(u32::from(u16::from_le_bytes([factors[at], factors[at + 1]])) << 16)
+    bfloat16_at(factors, 2 * (factor * BLOCK_ROWS + row))
+}
+
+/// The bfloat16 whose two bytes begin at `at`.
+#[inline(always)]
+fn bfloat16_at(bytes: &[u8], at: usize) -> f32 {
+    Half::Bf16.value(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
 }
