@@ -40,6 +40,7 @@ mod import;
 mod key;
 mod memory;
 mod schema;
+mod search;
 mod source;
 mod store;
 mod value;
@@ -51,9 +52,7 @@ pub use ambit_store::engine::{MergeProgress, Reclaimed, VerifyReport, VersionInf
 pub use ambit_vector::Metric;
 pub use batch::WriteBatch;
 pub use codes::CodesReport;
-pub use collection::{
-    Answer, Collection, EachRows, EntityInfo, Hit, ListOptions, MAX_K, SearchRequest,
-};
+pub use collection::{Collection, EachRows, EntityInfo, ListOptions};
 pub use config::{Access, Config, Durability, Io, MIN_BUDGET, write_room};
 pub use entity::{Entity, EntityId, MAX_BODY, MAX_KEY, MAX_KIND, Relation};
 pub use error::{Error, ErrorKind, Result};
@@ -61,5 +60,6 @@ pub use filter::{Filter, MAX_FILTER};
 pub use import::{Import, ImportReport};
 pub use key::compare_keys;
 pub use schema::{MAX_DIM, MAX_NAME, MAX_SPACES, Space, SpaceKind};
+pub use search::{Answer, Hit, MAX_K, SearchRequest};
 pub use store::{CollectionInfo, SpaceInfo, Store};
 pub use value::{MAX_DEPTH, Properties, Value};
