@@ -13,6 +13,7 @@ use crate::answer::Answer;
 use crate::certified::{Context, Found, Portion, Prepared, Seen};
 use crate::error::SearchError;
 use crate::exact::search_checked;
+use crate::limits::Place;
 use crate::plan::{Plan, Portions};
 use crate::query::{Batch, BatchOptions, Options, Sharing, check};
 use crate::refine::{Best, stretches};
@@ -70,7 +71,7 @@ pub fn search_batch<S: DenseSource + ?Sized>(
         Sharing::Shared => search_shared(source, batch, &scorers, &options.options),
         Sharing::OneAtATime => scorers
             .iter()
-            .map(|scorer| search_checked(source, *scorer, batch.k, &options.options))
+            .map(|scorer| search_checked(source, *scorer, batch.k, Place::ANY, &options.options))
             .collect(),
     }
 }

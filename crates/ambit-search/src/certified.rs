@@ -226,7 +226,9 @@ impl Sieve {
         let Strips { rows, uppers, estimates, order, favoured } = strips;
         let strip = portion.query * *rows..portion.query * *rows + portion.rows.len();
         let (uppers, estimates) = (&uppers[strip.clone()], &estimates[strip]);
-        favour(estimates, cut_of(query, best), most_favoured(best.k()), order);
+        let ceiling = best.ceiling().map_or(f32::INFINITY, |score| query.cut(score));
+        let places = cut_of(query, best)..=ceiling;
+        favour(estimates, places, most_favoured(best.k()), order);
         self.score_favoured(portion, query, estimates, order, favoured, best, context)?;
         let scored: &[(f32, u32)] = favoured;
         let first = portion.rows.start;
@@ -449,7 +451,7 @@ impl Sieve {
     /// that was left out.
     fn margin(&self, prepared: &Prepared, last: f64) -> f64 {
         match prepared.queries.first() {
-            Some(query) if self.left_out > f32::NEG_INFINITY => {
+            Some(query) if self.left_out > f32::NEG_INFINITY && !last.is_nan() => {
                 (last - query.score_of(self.left_out)).abs()
             }
             _ => f64::INFINITY,

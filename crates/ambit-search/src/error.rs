@@ -35,6 +35,8 @@ pub enum SearchError {
         /// The query in its batch, 0 for a single one.
         query: usize,
     },
+    /// The score to be reached is NaN.
+    NotAScore,
     /// The scratch of the search does not fit the budget.
     OverBudget(OverBudget),
     /// The source could not give a block or compare two keys.
@@ -80,6 +82,7 @@ impl fmt::Display for SearchError {
                 "query {query} is all zeros, which has no cosine with anything: \
                  give a non-zero query, or use another metric"
             ),
+            Self::NotAScore => f.write_str("the score to be reached is NaN: give a number"),
             Self::OverBudget(_) => f.write_str("no room for the scratch of the search"),
             Self::Source { block: Some(block), .. } => write!(f, "cannot scan block {block}"),
             Self::Source { block: None, .. } => f.write_str("cannot compare keys of equal scores"),

@@ -11,6 +11,7 @@ use ambit_mem::{Bytes, Reservation};
 use crate::answer::Answer;
 use crate::certified::{Context, Found, Portion, Prepared, Seen};
 use crate::error::SearchError;
+use crate::limits::{Limits, Place};
 use crate::plan::{Plan, Portions};
 use crate::query::{Options, Query, check};
 use crate::refine::{Best, stretches};
@@ -52,24 +53,44 @@ pub fn search<S: DenseSource + ?Sized>(
     query: &Query<'_>,
     options: &Options<'_>,
 ) -> Result<Answer, SearchError> {
+    search_limited(source, query, &Limits::default(), options)
+}
+
+/// The best `query.k` rows of those that `limits` leaves: all within a score, page by page.
+///
+/// # Errors
+///
+/// As [`search`]; `NotAScore`.
+///
+/// # Cost
+///
+/// As [`search`]; rows before `limits.after` are scored in f64.
+pub fn search_limited<S: DenseSource + ?Sized>(
+    source: &S,
+    query: &Query<'_>,
+    limits: &Limits,
+    options: &Options<'_>,
+) -> Result<Answer, SearchError> {
     check(query.vector, 1, query.k, source.dim())?;
     let scorer = Scorer::new(query.vector, query.metric);
     if scorer.is_undefined() {
         return Err(SearchError::ZeroQuery { query: 0 });
     }
-    search_checked(source, scorer, query.k, options)
+    let place = Place::new(limits, &scorer)?;
+    search_checked(source, scorer, query.k, place, options)
 }
 
-/// [`search`] for a query that was checked.
+/// [`search_limited`] for a query that was checked.
 pub(crate) fn search_checked<S: DenseSource + ?Sized>(
     source: &S,
     scorer: Scorer<'_>,
     k: usize,
+    place: Place,
     options: &Options<'_>,
 ) -> Result<Answer, SearchError> {
     let portions = Portions { rows: PORTION_ROWS, threads: options.threads };
     let plan = Plan::with_codes(source, scorer.metric(), portions);
-    let asked = Asked { source, scorer, k, options };
+    let asked = Asked { source, scorer, k, place, options };
     match asked.search(&plan, source.has_damaged_codes()) {
         Err(_) if plan.has_unreadable_codes() => asked.search(&Plan::without_codes(source), true),
         outcome => outcome,
@@ -80,13 +101,14 @@ struct Asked<'a, S: ?Sized> {
     source: &'a S,
     scorer: Scorer<'a>,
     k: usize,
+    place: Place,
     options: &'a Options<'a>,
 }
 
 impl<S: DenseSource + ?Sized> Asked<'_, S> {
     fn search(&self, plan: &Plan<'_>, fell_back: bool) -> Result<Answer, SearchError> {
-        let Self { source, scorer, k, options } = *self;
-        let threshold = Threshold::none();
+        let Self { source, scorer, k, place, options } = *self;
+        let threshold = Threshold::of(place.floor());
         let len = (STRETCH_BYTES / (4 * scorer.dim())).clamp(4, STRETCH_ROWS);
         let mut scratch = options.account.reserve(Bytes::ZERO)?;
         let prepared = Prepared::new(scorer.vector(), plan, &mut scratch)?;
@@ -99,7 +121,7 @@ impl<S: DenseSource + ?Sized> Asked<'_, S> {
                 scratch: options.account.reserve(Bytes::of(bytes))?,
                 scores: vec![0.0; len],
                 strips: Strips::new(plan, 1, k),
-                found: Found::new(Best::new(scorer, k, &threshold)),
+                found: Found::new(Best::new(scorer, k, &threshold).within(place)),
                 seen: Seen::none(fell_back),
             })
         })?

@@ -15,6 +15,7 @@ mod batch;
 mod certified;
 mod error;
 mod exact;
+mod limits;
 mod plan;
 mod query;
 mod refine;
@@ -27,7 +28,8 @@ mod top;
 pub use answer::{Answer, Exactness, Hit};
 pub use batch::search_batch;
 pub use error::SearchError;
-pub use exact::search;
+pub use exact::{search, search_limited};
+pub use limits::Limits;
 pub use query::{Batch, BatchOptions, Options, Query, Sharing};
 pub use source::{CodedPart, DenseBlock, DenseSource, RowRef, Rows, SourceError};
 

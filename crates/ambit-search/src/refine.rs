@@ -10,6 +10,7 @@ use ambit_vector::Cut;
 
 use crate::answer::Hit;
 use crate::error::SearchError;
+use crate::limits::Place;
 use crate::scorer::{Goodness, Scorer};
 use crate::source::{DenseBlock, DenseSource, RowRef};
 use crate::top::{Entry, OfferError, Threshold, Top};
@@ -52,6 +53,7 @@ pub(crate) struct Best<'a> {
     known: f64,
     cut: Cut,
     top: Top,
+    place: Place,
     rescored: u64,
 }
 
@@ -59,7 +61,18 @@ impl<'a> Best<'a> {
     /// Nothing seen; the caller has reserved [`Top::initial_bytes`] of `k`.
     pub(crate) fn new(scorer: Scorer<'a>, k: usize, threshold: &'a Threshold) -> Self {
         let known = f64::NEG_INFINITY;
-        Self { scorer, threshold, known, cut: Cut::NONE, top: Top::new(k), rescored: 0 }
+        let (top, place) = (Top::new(k), Place::ANY);
+        Self { scorer, threshold, known, cut: Cut::NONE, top, place, rescored: 0 }
+    }
+
+    /// Only rows that `place` holds; the threshold is at least its floor.
+    pub(crate) fn within(self, place: Place) -> Self {
+        Self { place, ..self }
+    }
+
+    /// The score of the row to be passed.
+    pub(crate) fn ceiling(&self) -> Option<f64> {
+        self.place.ceiling(&self.scorer)
     }
 
     pub(crate) fn scorer(&self) -> &Scorer<'a> {
@@ -112,6 +125,10 @@ impl<'a> Best<'a> {
     ) -> Result<(), SearchError> {
         self.rescored += 1;
         let entry = Entry { goodness: self.scorer.goodness(vector), row };
+        let is_held = self.place.holds(&entry, source);
+        if !is_held.map_err(|error| OfferError::from(error).while_scanning(Some(block)))? {
+            return Ok(());
+        }
         let taken = self
             .top
             .offer(entry, source, scratch)

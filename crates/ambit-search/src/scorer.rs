@@ -110,6 +110,11 @@ impl<'q> Scorer<'q> {
         })
     }
 
+    /// The goodness that has this score.
+    pub(crate) fn goodness_of(&self, score: f64) -> Goodness {
+        Goodness(if self.metric == Metric::Euclidean { -score } else { score })
+    }
+
     /// The score that has this goodness.
     pub(crate) fn score(&self, goodness: Goodness) -> f64 {
         match self.metric {

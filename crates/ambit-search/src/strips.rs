@@ -3,7 +3,7 @@
 //! A strip has one upper end and one estimate for each row of a portion. One pass over the coarse
 //! plane fills the strips of a few queries, while each chunk of it is in the second-level cache.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use ambit_vector::planes::{BLOCK_ROWS, Coarse, Unit};
 
@@ -101,16 +101,25 @@ pub(crate) fn most_favoured(k: usize) -> usize {
     k.saturating_mul(4).saturating_add(FIRST_ROWS)
 }
 
-/// The rows of the best estimates, at most `most`, none below `cut`, into `order`.
-pub(crate) fn favour(estimates: &[f32], cut: f32, most: usize, order: &mut Vec<u32>) {
+/// The rows of the best estimates, at most `most`, none outside `places`, into `order`.
+pub(crate) fn favour(
+    estimates: &[f32],
+    places: RangeInclusive<f32>,
+    most: usize,
+    order: &mut Vec<u32>,
+) {
     order.clear();
     let by_estimate = |a: &u32, b: &u32| estimates[*b as usize].total_cmp(&estimates[*a as usize]);
     let most = most.min(estimates.len());
-    let (mut least, mut at) = (cut, 0);
+    let (mut least, mut at) = (*places.start(), 0);
     loop {
         (at, _) = Unit::best().next_reaching(estimates, least, at);
         if at >= estimates.len() {
             break;
+        }
+        if estimates[at] > *places.end() {
+            at += 1;
+            continue;
         }
         order.push(at as u32);
         at += 1;

@@ -203,7 +203,12 @@ pub(crate) struct Threshold(AtomicU64);
 impl Threshold {
     /// No threshold: nothing is excluded.
     pub(crate) fn none() -> Self {
-        Self(AtomicU64::new(ordered_bits(f64::NEG_INFINITY)))
+        Self::of(f64::NEG_INFINITY)
+    }
+
+    /// A goodness below which nothing is in the answer; not NaN.
+    pub(crate) fn of(floor: f64) -> Self {
+        Self(AtomicU64::new(ordered_bits(floor)))
     }
 
     /// The threshold, a goodness. Relaxed: an old value excludes less, never more.
