@@ -36,6 +36,30 @@ pub enum Exactness {
     },
 }
 
+impl Exactness {
+    /// What is known about two answers together: counts are added, the margin is the lesser one.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let Self::Certified { scanned, uncoded, refined, rescored, margin, fell_back } = self;
+        let Self::Certified {
+            scanned: and_scanned,
+            uncoded: and_uncoded,
+            refined: and_refined,
+            rescored: and_rescored,
+            margin: and_margin,
+            fell_back: and_fell_back,
+        } = other;
+        Self::Certified {
+            scanned: scanned + and_scanned,
+            uncoded: uncoded + and_uncoded,
+            refined: refined + and_refined,
+            rescored: rescored + and_rescored,
+            margin: margin.min(and_margin),
+            fell_back: fell_back || and_fell_back,
+        }
+    }
+}
+
 /// The rows nearest to a query, best first.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {

@@ -3,12 +3,13 @@
 use std::sync::atomic::AtomicBool;
 
 use ambit_mem::{Account, Priority};
-use ambit_search::{Batch as Queries, BatchOptions, Exactness, Options, Query, Sharing};
+use ambit_search::{Batch as Queries, BatchOptions, Exactness, Limits, Options, Query, Sharing};
 use ambit_store::engine::RowRef;
 use ambit_vector::Metric;
 
 use crate::collection::Collection;
 use crate::config::most_threads;
+use crate::cursor::Cursor;
 use crate::entity::EntityId;
 use crate::error::{Error, Result};
 use crate::filter::{Filter, Matches};
@@ -34,14 +35,28 @@ pub struct SearchRequest<'a> {
     pub sharing: Sharing,
     /// Only entities that meet this; there are never fewer than k where k meet it.
     pub filter: Option<&'a Filter>,
+    /// Only vectors at least this near: a score of at least this, or under euclidean a distance of at most this.
+    pub reaching: Option<f64>,
+    /// Only what comes after this place: the next page of the same query. Not for batches.
+    pub after: Option<&'a Cursor>,
     /// Ends the search early when it becomes true.
     pub cancel: Option<&'a AtomicBool>,
 }
 
 impl<'a> SearchRequest<'a> {
-    /// One thread, shared scan, no filter.
+    /// One thread, shared scan, no filter, no limit but `k`, from the first place on.
     pub fn new(space: &'a str, queries: &'a [f32], k: usize) -> Self {
-        Self { space, queries, k, threads: 1, sharing: Sharing::Shared, filter: None, cancel: None }
+        Self {
+            space,
+            queries,
+            k,
+            threads: 1,
+            sharing: Sharing::Shared,
+            filter: None,
+            reaching: None,
+            after: None,
+            cancel: None,
+        }
     }
 }
 
@@ -64,6 +79,8 @@ pub struct Answer {
     pub hits: Vec<Hit>,
     /// How sure the answer is.
     pub exactness: Exactness,
+    /// Where the next page begins; none where there is none, and in a batch.
+    pub next: Option<Cursor>,
 }
 
 impl Collection {
@@ -78,30 +95,105 @@ impl Collection {
     /// Reads the codes of every vector of the space once, or the vector where it has none, inside the
     /// mapping windows' share of the budget. A filter reads the entities that could be in the answer: few,
     /// unless nearly none meets it.
+    ///
+    /// With `reaching`, all that are at least so near; more than `k` of them come page by page. With
+    /// `after`, the next page: the pages of one version join without a gap and without a repeat.
     pub fn search(&self, request: &SearchRequest<'_>) -> Result<Answer> {
+        check_k(request.k)?;
+        self.page(request, request.k)
+    }
+
+    /// The entities whose vectors are most like that of `key`, without itself. `request` has no queries of
+    /// its own.
+    ///
+    /// # Errors
+    /// As [`Collection::search`]; not found (key, or a vector of it in this space).
+    pub fn search_like(&self, key: &str, request: &SearchRequest<'_>) -> Result<Answer> {
+        check_k(request.k)?;
+        if !request.queries.is_empty() {
+            let what = "what is like a key is asked for: give the key or queries, not both";
+            return Err(Error::invalid(what));
+        }
+        let (column, _) = self.vectors(request.space)?;
+        let no_key = || Error::not_found(format!("collection {} has no key {key}", self.name()));
+        let row = self.view().find(key.as_bytes())?.ok_or_else(no_key)?;
+        let Some(vector) = self.view().cell(row, column)? else {
+            let what = format!("{key} has no vector in space {}", request.space);
+            return Err(Error::not_found(what));
+        };
+        let vector: Vec<f32> = bytemuck::allocation::pod_collect_to_vec(&vector);
+        // One more, since it finds itself.
+        let found = self.page(&SearchRequest { queries: &vector, ..*request }, request.k + 1)?;
+        let Answer { mut hits, exactness, mut next } = found;
+        hits.retain(|hit| hit.key != key);
+        if hits.len() > request.k {
+            hits.truncate(request.k);
+            let place = hits.last().map(|hit| (hit.key.clone(), hit.score));
+            next = next.zip(place).map(|(next, (key, score))| next.at(key, score));
+        }
+        Ok(Answer { hits, exactness, next })
+    }
+
+    /// The best `k` of what the request asks for, however many it says.
+    fn page(&self, request: &SearchRequest<'_>, k: usize) -> Result<Answer> {
+        let after = request.after.map(|cursor| cursor.hit(self, request)).transpose()?;
+        let mut answer = self.page_after(request, k, after)?;
+        if let Some(last) = answer.hits.get(k - 1) {
+            answer.next = Some(Cursor::new(self, request).at(last.key.clone(), last.score));
+        }
+        Ok(answer)
+    }
+
+    /// The hit of this key and score, as the search names it.
+    pub(crate) fn place_of(&self, key: &str, score: f64) -> Result<Option<ambit_search::Hit>> {
+        let row = self.view().find(key.as_bytes())?;
+        Ok(row.map(|RowRef { part, row }| ambit_search::Hit {
+            row: ambit_search::RowRef { part, row },
+            score,
+        }))
+    }
+
+    /// The best `k` of what comes after a hit of the same query over the same rows.
+    pub(crate) fn page_after(
+        &self,
+        request: &SearchRequest<'_>,
+        k: usize,
+        after: Option<ambit_search::Hit>,
+    ) -> Result<Answer> {
         let account = self.store().budget().account("query/scratch", Priority::Query);
         self.filtered(request, &account, &mut |source, metric| {
-            let query = Query { vector: request.queries, k: request.k, metric };
+            let query = Query { vector: request.queries, k, metric };
+            let limits = Limits { reaching: request.reaching, after };
             let options = self.options(request, &account);
-            self.answer(ambit_search::search(source, &query, &options)?)
+            let found = ambit_search::search_limited(source, &query, &limits, &options)?;
+            self.answer(found)
         })
     }
 
     /// The `k` entities nearest to each of several queries.
     ///
     /// # Errors
-    /// As [`Collection::search`].
+    /// As [`Collection::search`]; invalid with `after`.
     ///
     /// # Cost
     /// With [`Sharing::Shared`] every vector is read once for all queries.
     pub fn search_batch(&self, request: &SearchRequest<'_>) -> Result<Vec<Answer>> {
+        check_k(request.k)?;
+        if request.after.is_some() {
+            return Err(Error::invalid("a batch has no pages: ask for them query by query"));
+        }
+        let reaches = reaching(request)?;
         let account = self.store().budget().account("query/scratch", Priority::Query);
         self.filtered(request, &account, &mut |source, metric| {
             let batch = Queries { vectors: request.queries, k: request.k, metric };
             let options = self.options(request, &account);
             let options = BatchOptions { options, sharing: request.sharing };
             let answers = ambit_search::search_batch(source, &batch, &options)?;
-            answers.into_iter().map(|answer| self.answer(answer)).collect()
+            let within = |mut answer: ambit_search::Answer| {
+                answer.hits.retain(|hit| reaches(hit.score, metric));
+                self.answer(answer)
+            };
+            answers.into_iter().map(within).collect()
         })
     }
 
@@ -122,9 +214,6 @@ impl Collection {
         search: &mut dyn FnMut(&SpaceSource<'_>, Metric) -> Result<T>,
     ) -> Result<T> {
         let position = self.position(request.space)?;
-        if request.k == 0 || request.k > MAX_K {
-            return Err(Error::invalid(format!("k is {}; it must be 1 to {MAX_K}", request.k)));
-        }
         let Space { dim, metric, .. } = self.spaces()[position];
         let matches =
             request.filter.map(|filter| Matches::new(self, filter, account)).transpose()?;
@@ -144,6 +233,28 @@ impl Collection {
             let row = RowRef { part: hit.row.part, row: hit.row.row };
             hits.push(Hit { key: self.key(row)?, id: id_at(self.view(), row)?, score: hit.score });
         }
-        Ok(Answer { hits, exactness: found.exactness })
+        Ok(Answer { hits, exactness: found.exactness, next: None })
     }
+}
+
+/// # Errors
+/// Invalid, unless 1 to [`MAX_K`].
+pub(crate) fn check_k(k: usize) -> Result<()> {
+    if k == 0 || k > MAX_K {
+        return Err(Error::invalid(format!("k is {k}; it must be 1 to {MAX_K}")));
+    }
+    Ok(())
+}
+
+/// Whether a score of a metric is near enough for the request.
+fn reaching(request: &SearchRequest<'_>) -> Result<impl Fn(f64, Metric) -> bool + use<>> {
+    let least = request.reaching;
+    if least.is_some_and(f64::is_nan) {
+        return Err(ambit_search::SearchError::NotAScore.into());
+    }
+    Ok(move |score: f64, metric| match (least, metric) {
+        (None, _) => true,
+        (Some(most), Metric::Euclidean) => score <= most,
+        (Some(least), _) => score >= least,
+    })
 }

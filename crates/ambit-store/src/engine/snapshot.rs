@@ -109,6 +109,21 @@ impl TableView {
         self.len() == 0
     }
 
+    /// A digest of what the table holds: two views of one store have the same only if they hold the same
+    /// rows, as long as the store was not rolled back between them. Seals and merges change it, too.
+    ///
+    /// Segments never change but for their dead rows, which only become more; the rows of a memtable
+    /// only become more, or die. So the numbers of them tell, with the segments' ids, how far the table
+    /// has come.
+    pub fn digest(&self) -> u128 {
+        let (born, dead) = self.memtable.history(self.table.id, self.tick);
+        let segments = self.loaded.parts.iter().zip(&self.dead);
+        let segments = segments.flat_map(|(part, dead)| [part.part.id(), dead.len()]);
+        let numbers = [u64::from(self.table.id.0), born, dead].into_iter().chain(segments);
+        let bytes: Vec<u8> = numbers.flat_map(u64::to_le_bytes).collect();
+        xxhash_rust::xxh3::xxh3_128(&bytes)
+    }
+
     /// Where the row of `key` is.
     pub fn find(&self, key: &[u8]) -> Result<Option<RowRef>, StoreError> {
         if let Some(row) = self.memtable.find(self.table.id, key, self.tick) {

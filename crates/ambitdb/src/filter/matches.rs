@@ -9,11 +9,11 @@ use ambit_mem::{Account, Bytes, Reservation};
 use ambit_store::engine::{RowRef, TableView};
 
 use super::{Comparison, Field, Filter, Node};
-use crate::collection::Collection;
+use crate::collection::{Collection, EntityInfo};
 use crate::entity::{Body, corrupt};
 use crate::error::{Error, Result};
 use crate::schema::BODY;
-use crate::value::Value;
+use crate::value::{Properties, Value};
 
 /// Bytes of a key in a set beside its own.
 const KEY_COST: usize = 56;
@@ -123,6 +123,35 @@ fn collect_related(
     }
 }
 
+/// The value of a field of an entity, where it is one of the plain ones: no list, no map, not null, and
+/// not NaN, which equals nothing.
+pub(crate) fn plain_value(info: &EntityInfo, field: &Field) -> Option<Value> {
+    let found = match field {
+        Field::Key => return Some(Value::String(info.key.clone())),
+        Field::Kind => return Some(Value::String(info.kind.clone())),
+        Field::Text => return info.text.clone().map(Value::String),
+        Field::Property(names) => property(&info.properties, names)?,
+    };
+    match found {
+        Value::Float(number) if number.is_nan() => None,
+        Value::Null | Value::List(_) | Value::Map(_) => None,
+        plain => Some(plain.clone()),
+    }
+}
+
+/// The property that these names lead to.
+fn property<'a>(properties: &'a Properties, names: &[String]) -> Option<&'a Value> {
+    let (first, rest) = names.split_first()?;
+    let mut value = properties.get(first)?;
+    for name in rest {
+        let Value::Map(inner) = value else {
+            return None;
+        };
+        value = inner.get(name)?;
+    }
+    Some(value)
+}
+
 /// An entity that is looked at.
 struct Seen<'a> {
     key: &'a str,
@@ -170,17 +199,7 @@ impl<'a> Seen<'a> {
             Field::Key => Some(Found::Text(self.key)),
             Field::Kind => Some(Found::Text(&self.body.kind)),
             Field::Text => self.body.text.as_deref().map(Found::Text),
-            Field::Property(names) => {
-                let (first, rest) = names.split_first()?;
-                let mut value = self.body.properties.get(first)?;
-                for name in rest {
-                    let Value::Map(inner) = value else {
-                        return None;
-                    };
-                    value = inner.get(name)?;
-                }
-                Some(Found::Value(value))
-            }
+            Field::Property(names) => property(&self.body.properties, names).map(Found::Value),
         }
     }
 }

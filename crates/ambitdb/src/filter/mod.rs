@@ -25,7 +25,7 @@
 mod matches;
 mod parse;
 
-pub(crate) use matches::Matches;
+pub(crate) use matches::{Matches, plain_value};
 
 use crate::error::{Error, Result};
 use crate::value::Value;
@@ -37,6 +37,7 @@ pub const MAX_FILTER: usize = 64 << 10;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Filter {
     root: Node,
+    text: String,
 }
 
 /// One step of a filter.
@@ -53,8 +54,9 @@ enum Node {
     Related { target: String, kind: Option<String> },
 }
 
+/// What of an entity is asked about.
 #[derive(Debug, Clone, PartialEq)]
-enum Field {
+pub(crate) enum Field {
     Key,
     Kind,
     Text,
@@ -88,7 +90,40 @@ impl Filter {
             let what = format!("a filter of {} bytes; at most {MAX_FILTER}", text.len());
             return Err(Error::invalid(what));
         }
-        parse::parse(text).map(|root| Self { root })
+        parse::parse(text).map(|root| Self { root, text: text.to_owned() })
+    }
+
+    /// The filter as it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What meets `base`, has one of the values `some` in `field` where they are given, and none of `none`.
+    pub(crate) fn narrowed(
+        base: Option<&Self>,
+        field: &Field,
+        some: Option<Vec<Value>>,
+        none: Vec<Value>,
+    ) -> Self {
+        let mut nodes: Vec<Node> = base.map(|base| base.root.clone()).into_iter().collect();
+        nodes.push(match some {
+            Some(values) => Node::In { field: field.clone(), values },
+            None => Node::Exists(field.clone()),
+        });
+        if !none.is_empty() {
+            nodes.push(Node::Not(Box::new(Node::In { field: field.clone(), values: none })));
+        }
+        Self { root: Node::And(nodes), text: String::new() }
+    }
+}
+
+impl Field {
+    /// Reads a field as filters name it.
+    ///
+    /// # Errors
+    /// Invalid, with the place and what was expected there.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        parse::field(text)
     }
 }
 

@@ -32,6 +32,16 @@ pub(super) fn parse(text: &str) -> Result<Node> {
     }
 }
 
+/// A field alone.
+pub(super) fn field(text: &str) -> Result<Field> {
+    let mut parser = Parser { tokens: tokens(text)?, at: 0, text, depth: 0 };
+    let field = parser.field()?;
+    match parser.tokens.get(parser.at) {
+        None => Ok(field),
+        Some(_) => Err(parser.expected("the end of the field")),
+    }
+}
+
 fn tokens(text: &str) -> Result<Vec<Placed>> {
     let mut tokens = Vec::new();
     let mut at = 0;
