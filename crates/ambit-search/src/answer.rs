@@ -34,28 +34,43 @@ pub enum Exactness {
         /// Codes there were, but they could not be read, and exact rows were read instead.
         fell_back: bool,
     },
+    /// The hits of a similar query that was answered before, scored again in f64 for this one, in its
+    /// order: others may be nearer.
+    Reused {
+        /// The cosine of the two queries.
+        cosine: f64,
+        /// Rows that were scored in f64.
+        rescored: u64,
+    },
 }
 
 impl Exactness {
-    /// What is known about two answers together: counts are added, the margin is the lesser one.
+    /// What is known about two answers together: counts are added, the margin is the lesser one. What is not
+    /// certified wins.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        let Self::Certified { scanned, uncoded, refined, rescored, margin, fell_back } = self;
-        let Self::Certified {
-            scanned: and_scanned,
-            uncoded: and_uncoded,
-            refined: and_refined,
-            rescored: and_rescored,
-            margin: and_margin,
-            fell_back: and_fell_back,
-        } = other;
-        Self::Certified {
-            scanned: scanned + and_scanned,
-            uncoded: uncoded + and_uncoded,
-            refined: refined + and_refined,
-            rescored: rescored + and_rescored,
-            margin: margin.min(and_margin),
-            fell_back: fell_back || and_fell_back,
+    pub fn and(mut self, other: Self) -> Self {
+        match (&mut self, other) {
+            (
+                Self::Certified { scanned, uncoded, refined, rescored, margin, fell_back },
+                Self::Certified {
+                    scanned: and_scanned,
+                    uncoded: and_uncoded,
+                    refined: and_refined,
+                    rescored: and_rescored,
+                    margin: and_margin,
+                    fell_back: and_fell_back,
+                },
+            ) => {
+                *scanned += and_scanned;
+                *uncoded += and_uncoded;
+                *refined += and_refined;
+                *rescored += and_rescored;
+                *margin = margin.min(and_margin);
+                *fell_back |= and_fell_back;
+                self
+            }
+            (Self::Certified { .. }, other) => other,
+            _ => self,
         }
     }
 }

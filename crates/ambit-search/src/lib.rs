@@ -31,6 +31,7 @@ pub use error::SearchError;
 pub use exact::{search, search_limited};
 pub use limits::Limits;
 pub use query::{Batch, BatchOptions, Options, Query, Sharing};
+pub use scorer::score;
 pub use source::{CodedPart, DenseBlock, DenseSource, RowRef, Rows, SourceError};
 
 pub use ambit_vector::Metric;

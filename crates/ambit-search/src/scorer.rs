@@ -44,6 +44,13 @@ impl Goodness {
     }
 }
 
+/// The score of a vector for a query, as searches give it, in f64: inner product, cosine (NaN where one is zero), or
+/// euclidean distance. Both have dim f32.
+pub fn score(query: &[f32], vector: &[f32], metric: Metric) -> f64 {
+    let scorer = Scorer::new(query, metric);
+    scorer.score(scorer.goodness(vector))
+}
+
 /// One query, ready to score rows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scorer<'q> {

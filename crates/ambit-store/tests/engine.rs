@@ -173,6 +173,7 @@ fn run(steps: Vec<Step>) {
     let id = table(&engine);
     let mut model = Model::new();
     let mut versions: Vec<(String, Model)> = Vec::new();
+    let mut digests: BTreeMap<u128, Model> = BTreeMap::new();
     for step in steps {
         let before = engine.snapshot();
         let expected = model.clone();
@@ -204,7 +205,10 @@ fn run(steps: Vec<Step>) {
             Step::Bulk(keys) => bulk(&engine, id, &mut model, keys),
         }
         assert_eq!(dump(&before, id), expected, "a snapshot changed");
-        assert_eq!(dump(&engine.snapshot(), id), model);
+        let now = engine.snapshot();
+        assert_eq!(dump(&now, id), model);
+        let digest = now.table(id).unwrap().unwrap().digest();
+        assert_eq!(digests.entry(digest).or_insert_with(|| model.clone()), &model);
         for (name, rows) in &versions {
             assert_eq!(&dump(&engine.snapshot_of(name).unwrap(), id), rows);
         }

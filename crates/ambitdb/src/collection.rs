@@ -91,6 +91,19 @@ impl Collection {
         &self.store
     }
 
+    /// A digest of what it holds, and of its relations where they matter, too.
+    pub(crate) fn digest(&self, with_relations: bool) -> Result<u128> {
+        let own = self.view.digest();
+        let relations = self.snapshot.table_named(&relation_table(&self.name));
+        match relations.filter(|_| with_relations) {
+            Some(table) => {
+                let relations = view_of(&self.snapshot, table.id)?.digest();
+                Ok(xxhash_rust::xxh3::xxh3_128(bytemuck::cast_slice(&[own, relations])))
+            }
+            None => Ok(own),
+        }
+    }
+
     pub(crate) fn view(&self) -> &TableView {
         &self.view
     }

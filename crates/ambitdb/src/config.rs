@@ -27,6 +27,9 @@ pub struct Config {
     pub durability: Durability,
     /// How sealed files are read.
     pub io: Io,
+    /// Most bytes of answers that are kept to be given again; `None`: 1/128 of the budget, 64 KiB to 4 MiB; 0 keeps
+    /// none. They count against the budget and go first when it is short.
+    pub answers: Option<Bytes>,
 }
 
 impl Config {
@@ -40,6 +43,7 @@ impl Config {
             create: true,
             durability: Durability::Sync,
             io: Io::default(),
+            answers: None,
         }
     }
 }

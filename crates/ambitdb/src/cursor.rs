@@ -27,15 +27,20 @@ pub struct Cursor {
 
 impl Cursor {
     /// A cursor of this request, at no place yet.
-    pub(crate) fn new(collection: &Collection, request: &SearchRequest<'_>) -> Self {
-        let (digest, query) = (collection.view().digest(), query_digest(request));
-        Self { digest, query, score: 0.0, key: String::new() }
+    pub(crate) fn new(collection: &Collection, request: &SearchRequest<'_>) -> Result<Self> {
+        let (digest, query) = (collection.digest(request.filter.is_some())?, query_digest(request));
+        Ok(Self { digest, query, score: 0.0, key: String::new() })
     }
 
     /// The same, after the hit of this key and score.
     #[must_use]
     pub(crate) fn at(self, key: String, score: f64) -> Self {
         Self { score, key, ..self }
+    }
+
+    /// Bytes that it holds beside its own.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.key.capacity()
     }
 
     /// The hit that a page of the same request goes on after.
@@ -52,8 +57,9 @@ impl Cursor {
                         that it came from, or begin without one";
             return Err(Error::invalid(what));
         }
+        let is_same = self.digest == collection.digest(request.filter.is_some())?;
         match collection.place_of(&self.key, self.score)? {
-            Some(place) if self.digest == collection.view().digest() => Ok(place),
+            Some(place) if is_same => Ok(place),
             _ => {
                 let what = format!(
                     "collection {} has changed since the page was made; begin again without the cursor, \

@@ -28,6 +28,7 @@
 
 #![forbid(unsafe_code)]
 
+mod answers;
 mod batch;
 mod codes;
 mod collection;
@@ -47,6 +48,7 @@ mod source;
 mod store;
 mod value;
 
+pub use ambit_cache::CacheStats;
 pub use ambit_mem::audit::MemorySnapshot;
 pub use ambit_mem::{Budget, Bytes, Owner};
 pub use ambit_search::{Exactness, Sharing};

@@ -39,6 +39,9 @@ pub struct SearchRequest<'a> {
     pub reaching: Option<f64>,
     /// Only what comes after this place: the next page of the same query. Not for batches.
     pub after: Option<&'a Cursor>,
+    /// Take the answer of an earlier query whose cosine with this one is at least this, 0 to 1, if there is one: its
+    /// hits are scored again, but others may be nearer ([`Exactness::Reused`]). Not for batches.
+    pub reuse_within: Option<f64>,
     /// Ends the search early when it becomes true.
     pub cancel: Option<&'a AtomicBool>,
 }
@@ -55,6 +58,7 @@ impl<'a> SearchRequest<'a> {
             filter: None,
             reaching: None,
             after: None,
+            reuse_within: None,
             cancel: None,
         }
     }
@@ -95,6 +99,9 @@ impl Collection {
     /// Reads the codes of every vector of the space once, or the vector where it has none, inside the
     /// mapping windows' share of the budget. A filter reads the entities that could be in the answer: few,
     /// unless nearly none meets it.
+    ///
+    /// The answer to a query that was asked before, of a collection that holds the same, is given again
+    /// without a search ([`crate::Config::answers`]).
     ///
     /// With `reaching`, all that are at least so near; more than `k` of them come page by page. With
     /// `after`, the next page: the pages of one version join without a gap and without a repeat.
@@ -137,11 +144,13 @@ impl Collection {
     /// The best `k` of what the request asks for, however many it says.
     fn page(&self, request: &SearchRequest<'_>, k: usize) -> Result<Answer> {
         let after = request.after.map(|cursor| cursor.hit(self, request)).transpose()?;
-        let mut answer = self.page_after(request, k, after)?;
-        if let Some(last) = answer.hits.get(k - 1) {
-            answer.next = Some(Cursor::new(self, request).at(last.key.clone(), last.score));
-        }
-        Ok(answer)
+        self.store().answers().answer(self, request, k, || {
+            let mut answer = self.page_after(request, k, after)?;
+            if let Some(last) = answer.hits.get(k - 1) {
+                answer.next = Some(Cursor::new(self, request)?.at(last.key.clone(), last.score));
+            }
+            Ok(answer)
+        })
     }
 
     /// The hit of this key and score, as the search names it.

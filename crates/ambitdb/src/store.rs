@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use ambit_cache::CacheStats;
 use ambit_mem::{Budget, Bytes, Priority};
 use ambit_store::engine::{
     Access, Batch, Engine, EngineOptions, MergeProgress, Reclaimed, RowRef, Snapshot, TableInfo,
@@ -15,6 +16,7 @@ use ambit_store::sync::lock;
 use ambit_store::vfs::{OsFs, Vfs};
 use ambit_vector::{Metric, kernels};
 
+use crate::answers::Answers;
 use crate::batch::{Change, WriteBatch};
 use crate::codes::Models;
 use crate::collection::Collection;
@@ -42,6 +44,7 @@ struct Inner {
     /// The next entity id of each table that was written to.
     next_ids: Mutex<HashMap<TableId, Arc<AtomicU64>>>,
     models: Models,
+    answers: Answers,
 }
 
 /// A collection in numbers.
@@ -95,7 +98,8 @@ impl Store {
             io: config.io,
             ..EngineOptions::default()
         };
-        Self::open_on(Arc::new(vfs), Arc::new(OsHost::new()), Budget::new(limit), options)
+        let (vfs, host) = (Arc::new(vfs), Arc::new(OsHost::new()));
+        Self::with_answers(vfs, host, Budget::new(limit), options, config.answers)
     }
 
     /// Opens a store on any directory and host: how tests stage crashes and failures.
@@ -108,10 +112,22 @@ impl Store {
         budget: Budget,
         options: EngineOptions,
     ) -> Result<Self> {
+        Self::with_answers(vfs, host, budget, options, None)
+    }
+
+    fn with_answers(
+        vfs: Arc<dyn Vfs>,
+        host: Arc<dyn Host>,
+        budget: Budget,
+        options: EngineOptions,
+        answers: Option<Bytes>,
+    ) -> Result<Self> {
         let engine = Engine::open(vfs, host, &budget, options)?;
         let next_ids = Mutex::default();
         let models = Models::new(budget.account("store/models", Priority::Query));
-        Ok(Self { inner: Arc::new(Inner { engine, budget, next_ids, models }) })
+        let account = budget.account("cache/answers", Priority::Cache);
+        let answers = Answers::new(account, answers, budget.limit());
+        Ok(Self { inner: Arc::new(Inner { engine, budget, next_ids, models, answers }) })
     }
 
     /// Makes everything durable and ends the store in good order; later writes are refused.
@@ -122,6 +138,15 @@ impl Store {
     /// The ledger that everything in the store is charged to.
     pub fn budget(&self) -> &Budget {
         &self.inner.budget
+    }
+
+    /// What the cache of answers has done; none before the first search, and where there is none.
+    pub fn answer_stats(&self) -> Option<CacheStats> {
+        self.inner.answers.stats()
+    }
+
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.inner.answers
     }
 
     pub(crate) fn models(&self) -> &Models {

@@ -119,13 +119,10 @@ impl Memtable {
         rows.rows.iter().filter(|row| row.visible(seq)).count() as u64
     }
 
-    /// Rows that were written, and those of them that died, until `seq`.
-    pub(super) fn history(&self, table: TableId, seq: u64) -> (u64, u64) {
+    /// Operations that were applied here until `seq`: each has left a row.
+    pub(super) fn applied(&self, table: TableId, seq: u64) -> u64 {
         let tables = self.read();
-        let rows = tables.get(&table).map_or(&[][..], |rows| &rows.rows);
-        let born = rows.iter().filter(|row| row.born <= seq).count();
-        let dead = rows.iter().filter(|row| row.dead <= seq).count();
-        (born as u64, dead as u64)
+        tables.get(&table).map_or(0, |rows| rows.rows.partition_point(|row| row.born <= seq)) as u64
     }
 
     /// Rows ever written here, dead ones included.

@@ -96,7 +96,7 @@ impl Engine {
         };
         let memtable = Arc::new(Memtable::new(&account.child("memtable"))?);
         let tables = journal.as_ref().map(|journal| journal.state().tables.clone());
-        let published = Published::new(&tables.unwrap_or_default(), memtable);
+        let published = Published::new(&tables.unwrap_or_default(), memtable, 0);
         let flushed_micros = host.unix_micros();
         let pending_room = account.child("log").reserve(Bytes::ZERO)?;
         Ok(Self {
@@ -125,7 +125,7 @@ impl Engine {
     fn take_over(&self, recovered: &Recovered) -> Result<(), StoreError> {
         let state = recovered.state();
         let memtable = Arc::clone(&self.published().memtable);
-        self.publish(Published::new(&state.tables, memtable));
+        self.publish(Published::new(&state.tables, memtable, state.sealed_seq));
         if self.options.access == Access::Read {
             // A writer may delete replaced segments at any time; opened ones stay readable.
             for table in self.published().tables.values() {
@@ -289,7 +289,7 @@ impl Engine {
                 (id, next)
             })
             .collect();
-        self.publish(Published { tables, memtable });
+        self.publish(Published { tables, memtable, sealed_seq: state.sealed_seq });
     }
 
     /// Ends the store in good order: everything acknowledged is durable, a large memtable is

@@ -53,7 +53,8 @@ impl Snapshot {
             .collect();
         let shelf = Arc::clone(&self.shelf);
         let table = Arc::clone(table);
-        Ok(Some(TableView { shelf, table, loaded, dead, memtable, tick: self.tick }))
+        let sealed_seq = self.published.sealed_seq;
+        Ok(Some(TableView { shelf, table, loaded, dead, memtable, sealed_seq, tick: self.tick }))
     }
 }
 
@@ -73,6 +74,7 @@ pub struct TableView {
     loaded: Arc<Loaded>,
     dead: Vec<Arc<RoaringBitmap>>,
     memtable: Arc<Memtable>,
+    sealed_seq: u64,
     tick: u64,
 }
 
@@ -110,18 +112,19 @@ impl TableView {
     }
 
     /// A digest of what the table holds: two views of one store have the same only if they hold the same
-    /// rows, as long as the store was not rolled back between them. Seals and merges change it, too.
+    /// rows. Seals and merges change it, too.
     ///
-    /// Segments never change but for their dead rows, which only become more; the rows of a memtable
-    /// only become more, or die. So the numbers of them tell, with the segments' ids, how far the table
-    /// has come.
+    /// Ids of segments and numbers of frames are never given out twice. The segments say which of their rows are
+    /// dead, and the memtable is what so many operations since the last seal made it.
     pub fn digest(&self) -> u128 {
-        let (born, dead) = self.memtable.history(self.table.id, self.tick);
-        let segments = self.loaded.parts.iter().zip(&self.dead);
-        let segments = segments.flat_map(|(part, dead)| [part.part.id(), dead.len()]);
-        let numbers = [u64::from(self.table.id.0), born, dead].into_iter().chain(segments);
-        let bytes: Vec<u8> = numbers.flat_map(u64::to_le_bytes).collect();
-        xxhash_rust::xxh3::xxh3_128(&bytes)
+        let segments = self.loaded.parts.iter().map(|part| part.part.id());
+        let mut numbers: Vec<u64> =
+            std::iter::once(u64::from(self.table.id.0)).chain(segments).collect();
+        let applied = self.memtable.applied(self.table.id, self.tick);
+        if applied > 0 {
+            numbers.extend([u64::MAX, self.sealed_seq, applied]);
+        }
+        xxhash_rust::xxh3::xxh3_128(bytemuck::cast_slice(&numbers))
     }
 
     /// Where the row of `key` is.

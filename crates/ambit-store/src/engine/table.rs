@@ -22,14 +22,20 @@ use crate::vfs::Vfs;
 pub(super) struct Published {
     pub tables: BTreeMap<TableId, Arc<TableState>>,
     pub memtable: Arc<Memtable>,
+    /// The last frame of the log that is not the memtable's.
+    pub sealed_seq: u64,
 }
 
 impl Published {
     /// All tables of a committed state, over `memtable`.
-    pub(super) fn new(tables: &BTreeMap<TableId, Table>, memtable: Arc<Memtable>) -> Self {
+    pub(super) fn new(
+        tables: &BTreeMap<TableId, Table>,
+        memtable: Arc<Memtable>,
+        sealed_seq: u64,
+    ) -> Self {
         let tables =
             tables.iter().map(|(&id, table)| (id, Arc::new(TableState::new(id, table)))).collect();
-        Self { tables, memtable }
+        Self { tables, memtable, sealed_seq }
     }
 }
 

@@ -138,7 +138,7 @@ impl Engine {
         let id = version_id(state, name)?;
         let tables = &state.versions[&id].tables;
         let memtable = Arc::new(Memtable::new(&self.account.child("memtable"))?);
-        let published = self.picture(Published::new(tables, memtable));
+        let published = self.picture(Published::new(tables, memtable, 0));
         Ok(Snapshot { shelf: Arc::clone(&self.shelf), published, tick: self.tick() })
     }
 
