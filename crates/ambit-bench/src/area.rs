@@ -15,6 +15,7 @@ mod flow;
 mod import;
 mod index;
 mod intern;
+mod keys;
 mod ledger;
 mod lossless;
 mod open;
@@ -75,6 +76,7 @@ impl Area {
         area("index", "how fast are source files indexed?", index::run),
         area("durable", "does an acknowledged write survive kill -9?", durable::run),
         area("bounded", "does the kernel's peak of memory stay within budget?", bounded::run),
+        area("keys", "what does a key cost that is not there?", keys::run),
         area("open", "how long does a store of a million rows take to open?", open::run),
         area("pool", "what does a pooled object cost, and what does it save?", pool::run),
         area("blocks", "what does a block of a pool cost, in time and in bytes?", blocks::run),
@@ -285,7 +287,8 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         for name in [
-            "glosses", "large", "import", "bounded", "exact", "durable", "index", "sources", "flow",
+            "glosses", "large", "import", "bounded", "exact", "durable", "index", "sources",
+            "flow", "keys",
         ] {
             // What is left is found in the work directory, and made anew by the next run.
             let _ = std::fs::remove_dir_all(self.work.join(name));

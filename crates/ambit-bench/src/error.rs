@@ -43,5 +43,6 @@ from!(
     ambit_mem::OverBudget,
     ambit_embed::EmbedError,
     ambit_search::SearchError,
+    ambit_store::StoreError,
     ambitdb::Error,
 );

@@ -2,6 +2,7 @@
 
 use ambit_mem::{Account, Bytes, Reservation};
 
+use super::filter::FilterBuilder;
 use super::memtable::{MemRows, SealedRow};
 use super::sealed::key_hash;
 use crate::error::StoreError;
@@ -53,6 +54,7 @@ impl RowSource for AliveRows<'_> {
 /// The hashes of some rows' keys, ascending, with the rows they stand for.
 pub(super) struct KeyIndex {
     entries: Vec<(u64, u32)>,
+    account: Account,
     _charge: Reservation,
 }
 
@@ -64,12 +66,30 @@ impl KeyIndex {
         let mut entries: Vec<(u64, u32)> =
             (0..rows).map(|row| (key_hash(source.key(row)), row as u32)).collect();
         entries.sort_unstable();
-        Ok(Self { entries, _charge: charge })
+        Ok(Self { entries, account: account.clone(), _charge: charge })
     }
 
     /// (hash, row), ascending.
     pub(super) fn entries(&self) -> &[(u64, u32)] {
         &self.entries
+    }
+
+    /// Writes `key.hash`, `key.row` and `key.filter`.
+    fn write(&self, writer: &mut SegmentWriter) -> Result<(), StoreError> {
+        writer.begin("key.hash", 8)?;
+        for (hash, _) in &self.entries {
+            writer.write(&hash.to_le_bytes())?;
+        }
+        writer.end()?;
+        write_row_list(writer, "key.row", self.entries.iter().map(|&(_, row)| row))?;
+        let rows = self.entries.len() as u32;
+        let Some(mut filter) = FilterBuilder::begin(rows, writer, &self.account)? else {
+            return Ok(());
+        };
+        for &(hash, _) in &self.entries {
+            filter.push(hash, writer)?;
+        }
+        filter.finish(writer)
     }
 }
 
@@ -89,7 +109,7 @@ pub(super) fn write_rows(
         writer.write(source.key(row))?;
     }
     writer.end()?;
-    write_index(writer, index.entries())?;
+    index.write(writer)?;
     write_kills(writer, kills)?;
     for (number, column) in columns.iter().enumerate() {
         if Some(number) != skip {
@@ -175,19 +195,6 @@ pub(super) fn write_row_list(
         writer.write(&row.to_le_bytes())?;
     }
     writer.end()
-}
-
-/// Writes `key.hash` and `key.row` from entries in ascending order.
-pub(super) fn write_index(
-    writer: &mut SegmentWriter,
-    index: &[(u64, u32)],
-) -> Result<(), StoreError> {
-    writer.begin("key.hash", 8)?;
-    for (hash, _) in index {
-        writer.write(&hash.to_le_bytes())?;
-    }
-    writer.end()?;
-    write_row_list(writer, "key.row", index.iter().map(|&(_, row)| row))
 }
 
 /// Writes the `kill` section.

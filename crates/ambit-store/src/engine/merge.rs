@@ -6,10 +6,12 @@
 //! size. Rows that die while a merge runs become kills of the new segment on itself, found in
 //! the last step, under the writer's lock. Dropping a job at any point loses only its work.
 
+use ambit_mem::Account;
 use roaring::RoaringBitmap;
 
 use super::builder::write_kills;
 use super::commit::{Engine, Writer, read_only};
+use super::filter::FilterBuilder;
 use super::memtable::SealedRow;
 use super::sealed::SealedPart;
 use super::table::{LoadedPart, Published, TableState};
@@ -44,6 +46,7 @@ pub(super) struct MergeJob {
     bases: Vec<u32>,
     rows: u32,
     writer: SegmentWriter,
+    account: Account,
     tasks: Vec<Task>,
     task: usize,
     cursor: Cursor,
@@ -56,6 +59,7 @@ enum Task {
     KeyBytes,
     Hashes,
     HashRows,
+    Filter,
     FixedCells { column: usize, stride: u32 },
     FixedRows { column: usize },
     VarOffsets { column: usize },
@@ -64,7 +68,7 @@ enum Task {
 }
 
 /// How far the section under way has come.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Cursor {
     begun: bool,
     source: usize,
@@ -72,6 +76,7 @@ struct Cursor {
     offset: u64,
     /// Position in each source's hash array.
     heads: Vec<u32>,
+    filter: Option<FilterBuilder>,
 }
 
 impl Engine {
@@ -124,7 +129,8 @@ impl Engine {
                 return Err(read_only());
             };
             let segment = self.new_segment(&mut writer.journal)?;
-            return Ok(Some(MergeJob::new(table, sources, segment)));
+            let account = self.account.child("write");
+            return Ok(Some(MergeJob::new(table, sources, segment, account)));
         }
         Ok(None)
     }
@@ -252,7 +258,12 @@ fn live_rank(dead: &RoaringBitmap, row: u32) -> u32 {
 }
 
 impl MergeJob {
-    fn new(table: &TableState, sources: Vec<LoadedPart>, writer: SegmentWriter) -> Self {
+    fn new(
+        table: &TableState,
+        sources: Vec<LoadedPart>,
+        writer: SegmentWriter,
+        account: Account,
+    ) -> Self {
         let mut rows = 0;
         let mut bases = Vec::with_capacity(sources.len());
         for source in &sources {
@@ -266,6 +277,7 @@ impl MergeJob {
             bases,
             rows,
             writer,
+            account,
             tasks,
             task: 0,
             cursor: Cursor::default(),
@@ -280,7 +292,9 @@ impl MergeJob {
                 self.begin(task)?;
             }
             let done = match task {
-                Task::Hashes | Task::HashRows => self.copy_hashes(task, &mut left)?,
+                Task::Hashes | Task::HashRows | Task::Filter => {
+                    self.copy_hashes(task, &mut left)?
+                }
                 Task::FixedCells { column, .. } => self.copy_fixed(column, true, &mut left)?,
                 Task::FixedRows { column } => self.copy_fixed(column, false, &mut left)?,
                 _ => self.copy_rows(task, &mut left)?,
@@ -288,7 +302,11 @@ impl MergeJob {
             if !done {
                 return Ok((budget - left, false));
             }
-            self.writer.end()?;
+            match (task, self.cursor.filter.take()) {
+                (Task::Filter, None) => {}
+                (_, None) => self.writer.end()?,
+                (_, Some(filter)) => filter.finish(&mut self.writer)?,
+            }
             self.task += 1;
             self.cursor = Cursor::default();
         }
@@ -296,11 +314,18 @@ impl MergeJob {
     }
 
     fn begin(&mut self, task: Task) -> Result<(), StoreError> {
+        self.cursor.heads = vec![0; self.sources.len()];
+        self.cursor.begun = true;
         let (name, stride) = match task {
             Task::KeyOffsets => ("key.off".into(), 8),
             Task::KeyBytes => ("key.bytes".into(), 1),
             Task::Hashes => ("key.hash".into(), 8),
             Task::HashRows => ("key.row".into(), 4),
+            Task::Filter => {
+                self.cursor.filter =
+                    FilterBuilder::begin(self.rows, &mut self.writer, &self.account)?;
+                return Ok(());
+            }
             Task::FixedCells { column, stride } => (format!("c{column}.data"), stride),
             Task::FixedRows { column } => (format!("c{column}.rows"), 4),
             Task::VarOffsets { column } => (format!("c{column}.off"), 8),
@@ -311,8 +336,6 @@ impl MergeJob {
         if matches!(task, Task::KeyOffsets | Task::VarOffsets { .. }) {
             self.writer.write(&0u64.to_le_bytes())?;
         }
-        self.cursor.heads = vec![0; self.sources.len()];
-        self.cursor.begun = true;
         Ok(())
     }
 
@@ -413,9 +436,10 @@ impl MergeJob {
             *left -= 1;
             let source = &self.sources[index];
             if !source.dead.contains(row) {
-                match task {
-                    Task::Hashes => self.writer.write(&hash.to_le_bytes())?,
-                    _ => {
+                match (task, &mut self.cursor.filter) {
+                    (_, Some(filter)) => filter.push(hash, &mut self.writer)?,
+                    (Task::Hashes, None) => self.writer.write(&hash.to_le_bytes())?,
+                    (_, None) => {
                         let row = self.bases[index] + live_rank(&source.dead, row);
                         self.writer.write(&row.to_le_bytes())?;
                     }
@@ -435,7 +459,8 @@ impl MergeJob {
 }
 
 fn tasks(columns: &[Column], sources: &[LoadedPart]) -> Vec<Task> {
-    let mut tasks = vec![Task::KeyOffsets, Task::KeyBytes, Task::Hashes, Task::HashRows];
+    let mut tasks =
+        vec![Task::KeyOffsets, Task::KeyBytes, Task::Hashes, Task::HashRows, Task::Filter];
     for (column, layout) in columns.iter().map(|column| column.layout).enumerate() {
         if sources.iter().all(|source| source.part.is_absent(column)) {
             continue;

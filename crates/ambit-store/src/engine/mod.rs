@@ -18,6 +18,7 @@ mod bulk;
 mod bytes;
 mod commit;
 mod derived;
+mod filter;
 mod memtable;
 mod merge;
 mod open;

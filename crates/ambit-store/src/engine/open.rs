@@ -6,6 +6,7 @@ use ambit_mem::{Account, Budget, Bytes, Priority};
 
 use super::builder::{AliveRows, KeyIndex, RowSource, write_rows};
 use super::commit::{Engine, Writer};
+use super::filter::Filters;
 use super::memtable::{Memtable, SealedRow};
 use super::options::{Access, EngineOptions};
 use super::table::{Published, Shelf, TableState};
@@ -90,6 +91,7 @@ impl Engine {
             vfs,
             io: options.io,
             windows,
+            filters: Filters::new(budget),
             account: account.child("segments"),
             bugs: options.bugs,
             open: Mutex::default(),
@@ -306,6 +308,12 @@ impl Engine {
         writer.journal.close()?;
         *guard = None;
         Ok(())
+    }
+
+    /// Times that a window of a mapped segment was charged because it was not resident, since the
+    /// opening.
+    pub fn windows_charged(&self) -> u64 {
+        self.shelf.windows.misses()
     }
 
     /// Sequence number of the newest frame that is on disk.

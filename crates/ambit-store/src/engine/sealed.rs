@@ -6,6 +6,7 @@
 //! | `key.bytes` | 1 | the keys, one after the other |
 //! | `key.hash` | 8 | XXH3-64 of the keys, ascending |
 //! | `key.row` | 4 | row of each entry of `key.hash` |
+//! | `key.filter` | 0 | filters of the hashes, see `filter.rs`; left out where there are no rows, and by old writers |
 //! | `kill` | 16 | (segment u64, row u32, 0 u32): rows that died by this segment |
 //! | `cN.data` | stride | column N, fixed: the cells that are present |
 //! | `cN.rows` | 4 | rows of `cN.data`, ascending; left out where all are present |
@@ -23,6 +24,7 @@ use roaring::RoaringBitmap;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::derived::Slots;
+use super::filter::{Filters, KeyFilter};
 use super::memtable::SealedRow;
 use super::rows::{DeadBits, FixedBlock, RowList};
 use crate::error::StoreError;
@@ -49,6 +51,8 @@ pub(super) struct SealedPart {
     kill: Section,
     columns: Vec<SealedColumn>,
     slots: Slots,
+    filter: Option<Arc<KeyFilter>>,
+    filters: Arc<Filters>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +64,11 @@ enum SealedColumn {
 
 impl SealedPart {
     /// Resolves the sections of `segment` and holds their lengths against each other.
-    pub(super) fn new(segment: Arc<Segment>, columns: &[Column]) -> Result<Self, StoreError> {
+    pub(super) fn new(
+        segment: Arc<Segment>,
+        columns: &[Column],
+        filters: &Arc<Filters>,
+    ) -> Result<Self, StoreError> {
         let rows = segment.rows();
         let need = |name: &str, len: Option<u64>| {
             let section = segment
@@ -92,6 +100,8 @@ impl SealedPart {
                 .map(|(number, column)| SealedColumn::new(&segment, number, column))
                 .collect::<Result<_, _>>()?,
             slots: Slots::default(),
+            filter: KeyFilter::of(&segment),
+            filters: Arc::clone(filters),
             segment,
         };
         Ok(part)
@@ -141,9 +151,13 @@ impl SealedPart {
         self.segment.read(self.key_bytes, span)
     }
 
-    /// Row of `key`, dead or not.
-    pub(super) fn find(&self, key: &[u8]) -> Result<Option<u32>, StoreError> {
-        let hash = key_hash(key);
+    /// Row of `key`, whose hash is given, dead or not.
+    pub(super) fn find(&self, key: &[u8], hash: u64) -> Result<Option<u32>, StoreError> {
+        if let Some(filter) = &self.filter
+            && !self.filters.may_hold(hash, filter, &self.segment)
+        {
+            return Ok(None);
+        }
         let mut at = self.lower_bound(hash)?;
         while at < u64::from(self.rows) && self.u64_at(self.key_hash, at)? == hash {
             let row = self.u32_at(self.key_row, at)?;
@@ -386,8 +400,10 @@ impl SealedPart {
     }
 
     /// Holds the content against what the sections promise: offsets and row lists ascend,
-    /// hashes are those of the keys, each row is indexed once. Reads everything.
+    /// hashes are those of the keys, each row is indexed once, no filter denies a key. Reads everything.
     pub(super) fn check(&self) -> Result<(), StoreError> {
+        let denies = self.filter.as_ref().map(|filter| filter.check(&self.segment, &self.filters));
+        let denies = denies.transpose()?;
         let mut seen = RoaringBitmap::new();
         let mut last = 0;
         let mut wrong = None;
@@ -396,7 +412,11 @@ impl SealedPart {
             let mut batch = Vec::new();
             self.hashes(at, 4096, &mut |hash, row| batch.push((hash, row)))?;
             for (hash, row) in batch {
-                if hash < last || !seen.insert(row) || key_hash(&self.key(row)?) != hash {
+                if hash < last
+                    || !seen.insert(row)
+                    || key_hash(&self.key(row)?) != hash
+                    || denies.as_ref().is_some_and(|denies| denies(hash))
+                {
                     wrong = Some(row);
                 }
                 last = hash;
@@ -498,6 +518,6 @@ fn u32_from(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array)
 }
 
-fn corrupt(segment: &Segment, what: impl std::fmt::Display) -> StoreError {
+pub(super) fn corrupt(segment: &Segment, what: impl std::fmt::Display) -> StoreError {
     StoreError::corrupt(&format!("segment-{:08x}", segment.id()), 0, what)
 }

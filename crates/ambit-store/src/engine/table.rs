@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use ambit_mem::{Account, Bytes, Reservation};
 use roaring::RoaringBitmap;
 
+use super::filter::Filters;
 use super::memtable::Memtable;
-use super::sealed::SealedPart;
+use super::sealed::{SealedPart, key_hash};
 use crate::bugs::Bugs;
 use crate::error::StoreError;
 use crate::log::{Column, SegmentMeta, Table, TableId};
@@ -195,9 +196,10 @@ impl Loaded {
 
     /// Where `key` lives, if any of the segments holds it alive: (part, row).
     pub(super) fn find(&self, key: &[u8]) -> Result<Option<(usize, u32)>, StoreError> {
+        let hash = key_hash(key);
         // Newest first: that is where a key that is asked for again tends to be.
         for (index, LoadedPart { part, dead }) in self.parts.iter().enumerate().rev() {
-            if let Some(row) = part.find(key)?
+            if let Some(row) = part.find(key, hash)?
                 && !dead.contains(row)
             {
                 return Ok(Some((index, row)));
@@ -217,6 +219,7 @@ pub(super) struct Shelf {
     pub vfs: Arc<dyn Vfs>,
     pub io: Io,
     pub windows: Arc<Windows>,
+    pub filters: Arc<Filters>,
     pub account: Account,
     pub bugs: Bugs,
     pub open: Mutex<HashMap<u64, Weak<SealedPart>>>,
@@ -235,7 +238,7 @@ impl Shelf {
         }
         let segment =
             Segment::open(&self.vfs, meta, self.io, &self.windows, &self.account, self.bugs)?;
-        let part = Arc::new(SealedPart::new(segment, columns)?);
+        let part = Arc::new(SealedPart::new(segment, columns, &self.filters)?);
         open.retain(|_, part| part.strong_count() > 0);
         open.insert(meta.id, Arc::downgrade(&part));
         Ok(part)

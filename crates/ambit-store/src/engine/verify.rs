@@ -108,7 +108,7 @@ impl Engine {
         let segment =
             Segment::open(&shelf.vfs, meta, shelf.io, &shelf.windows, &shelf.account, shelf.bugs)?;
         segment.scrub(progress)?;
-        SealedPart::new(segment, columns)?.check()
+        SealedPart::new(segment, columns, &shelf.filters)?.check()
     }
 }
 
