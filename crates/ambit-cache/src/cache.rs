@@ -187,6 +187,11 @@ where
         keys.iter().map(|key| self.get(*key)).collect()
     }
 
+    /// The value of a key, without counting as a use.
+    pub(crate) fn peek(&self, key: &K) -> Option<V> {
+        self.inner.peek(self.inner.hasher.hash_one(key), key)
+    }
+
     /// Is a key here? Asking does not count as a use.
     pub fn contains<Q>(&self, key: &Q) -> bool
     where

@@ -6,6 +6,8 @@
 //! ([`MissRatioCurve`]), what to do about it ([`Analysis`]), and lets bytes move to where they
 //! save most ([`balance`]).
 //!
+//! [`Tiers`]: unpacked values above packed ones above a source.
+//!
 //! [`policy`]: who goes next, as pure structures without clock or I/O, from FIFO to one that
 //! learns which of the others to follow ([`policy::Adaptive`]). [`Simulation`]: a cache without
 //! values, to measure what a policy would hit. [`filter`]: what is surely absent need not be read. What is cached is not known here.
@@ -33,6 +35,7 @@ mod sketch;
 mod stats;
 mod sync;
 mod table;
+mod tiers;
 mod times;
 mod weigh;
 
@@ -44,5 +47,6 @@ pub use curve::MissRatioCurve;
 pub use error::{CapError, CreateError, InsertError};
 pub use simulate::{Simulation, SimulationConfig};
 pub use stats::CacheStats;
+pub use tiers::{Source, Tiers, TiersConfig, TiersStats};
 pub use times::Clock;
 pub use weigh::Weigh;
