@@ -51,25 +51,28 @@ mod draw;
 mod graph;
 mod node;
 mod policy;
+mod results;
 mod rule;
 mod run;
 mod value;
 
 pub use context::{AsKey, Context, ContextError, ContextPool, Key, PooledContext};
 pub use def::{
-    EdgeDef, FormatError, GraphDef, Join, MAX_FILE, NodeConfig, NodeDef, On, OnError, Retry,
+    Caching, EdgeDef, FormatError, GraphDef, Join, MAX_FILE, NodeConfig, NodeDef, On, OnError,
+    Retry,
 };
 pub use draw::Drawing;
 pub use graph::{BuildError, Fault, Graph};
 #[cfg(feature = "async")]
 pub use node::{AsyncNode, Blocking};
 pub use node::{
-    Building, MAX_NESTING, Need, Node, NodeError, NodeFault, Port, Ports, Registry, Scope,
+    Building, MAX_NESTING, Need, Node, NodeError, NodeFault, Port, Ports, Purity, Registry, Scope,
 };
 pub use policy::{BreakerPolicy, CancelToken, Clock, ManualClock, SystemClock};
+pub use results::{CachedResult, ResultCache};
 pub use rule::{MAX_DEPTH, MAX_STEPS, MAX_TESTS, MAX_TEXT, Place, Rule, RuleError, RuleErrorKind};
 pub use run::{
-    CalledOff, CalledOffBy, Executor, NodeFailure, NodeMetrics, NodeState, NodeTrace, Outcome,
-    ParallelExecutor, RunError, RunOptions, Timing, Workers,
+    CalledOff, CalledOffBy, Executor, Lookup, NodeFailure, NodeMetrics, NodeState, NodeTrace,
+    Outcome, ParallelExecutor, RunError, RunOptions, Timing, Workers,
 };
 pub use value::{Type, Value, ValueRef};

@@ -7,7 +7,7 @@ mod support;
 use ambit_flow::{EdgeDef, Fault, Graph, GraphDef, NodeDef, Ports, Registry, Type};
 use ambit_mem::{Budget, Bytes, Priority};
 use proptest::prelude::*;
-use support::{account, build, faults, faults_with};
+use support::{account, build, faults, faults_with, keeping};
 
 /// Nodes `n0` ... that do nothing in particular.
 fn chain(nodes: usize) -> GraphDef {
@@ -42,8 +42,9 @@ nodes:
     retry: { attempts: 5, backoff_ms: 20, factor: 1.5, max_backoff_ms: 100 }
     timeout_ms: 250
     breaker: { failures: 3, rest_ms: 500 }
+    cache: { ttl_ms: 5000 }
     on_error: skip
-  - { id: answer, kind: rule, with: { rule: total * 2 }, join: all }
+  - { id: answer, kind: rule, with: { rule: total * 2 }, join: all, cache: true }
 edges:
   - { from: first, to: answer, when: total > 0, on: done }
 "#;
@@ -55,7 +56,7 @@ fn a_graph_reads_the_same_from_yaml_and_json_and_survives_both() {
     assert_eq!(GraphDef::from_json(&def.to_json().unwrap()).unwrap(), def);
     assert_eq!(GraphDef::from_text(&def.to_json().unwrap()).unwrap(), def);
     assert_eq!(GraphDef::from_text(ALL_FIELDS).unwrap(), def);
-    def.validate(&Registry::new(), &account()).unwrap();
+    def.validate(&keeping().0, &account()).unwrap();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::alloc::System;
 
 use ambit_flow::{Context, ContextPool, Executor, Graph, Ports, Registry, Type};
 use ambit_mem::{Budget, Bytes, PoolConfig, Priority, TrackingAllocator};
-use support::{account, def};
+use support::{account, def, keeping};
 
 #[global_allocator]
 static ALLOCATOR: TrackingAllocator<System> = TrackingAllocator::new(System);
@@ -103,6 +103,25 @@ edges: [{ from: embed, to: inner }]
         assert!(context.float("norm").unwrap() > 0.0);
     });
     assert_eq!(functions, 0);
+
+    // A result that is found is copied into buffers that are there.
+    let (mut registry, kept) = keeping();
+    let ports = Ports::new().read("text", Type::Text).write("vector", Type::Floats);
+    registry.add_pure_function("embed", ports, |scope| {
+        let text = scope.text("text")?;
+        let vector = scope.arena().alloc_slice_with(64, |at| (text.len() + at) as f32)?;
+        scope.set("vector", &*vector)
+    });
+    let cached = inside.replace("with: { name: embed } }", "with: { name: embed }, cache: true }");
+    let graph = Graph::build(&def(&cached), &registry, &account).unwrap();
+    let mut executor = Executor::new(&graph, &account).unwrap();
+    let found = allocations(1_000, |run| {
+        let mut context = pool.acquire();
+        context.set("text", ["short", "a longer piece of text"][run as usize % 2]).unwrap();
+        executor.run(&mut context).unwrap();
+        assert!(context.float("norm").unwrap() > 0.0);
+    });
+    assert_eq!((found, kept.len(), executor.metrics("embed").unwrap().misses), (0, 2, 2));
 
     footprints_are_what_the_allocator_saw();
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Retry;
+use super::{Caching, Retry};
 use crate::Type;
 use crate::policy::BreakerPolicy;
 
@@ -72,6 +72,9 @@ pub struct NodeDef {
     /// When is it given a rest?
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<BreakerPolicy>,
+    /// Are its results kept, by its exact inputs?
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cache: Caching,
 }
 
 /// What leads from one step to another.

@@ -3,7 +3,7 @@
 use super::{dot, svg};
 use crate::def::On;
 use crate::graph::{Edge, Graph, Step};
-use crate::run::{NodeState, NodeTrace};
+use crate::run::{Lookup, NodeState, NodeTrace};
 
 /// A graph, to be drawn; with a trace, nodes show what became of them and how long that took.
 ///
@@ -91,10 +91,15 @@ impl<'a> Drawing<'a> {
     /// The second line of node `number`: its kind, and what it did.
     pub(super) fn detail(&self, number: usize) -> String {
         let kind = &self.graph.inner.steps[number].kind;
-        match self.trace.get(number) {
-            Some(trace) if trace.time.is_zero() => format!("{kind}, {}", trace.state.name()),
-            Some(trace) => format!("{kind}, {} in {:.1?}", trace.state.name(), trace.time),
-            None => kind.to_string(),
+        let Some(trace) = self.trace.get(number) else { return kind.to_string() };
+        let state = match trace.lookup {
+            Lookup::Hit => "from the cache",
+            _ => trace.state.name(),
+        };
+        if trace.time.is_zero() {
+            format!("{kind}, {state}")
+        } else {
+            format!("{kind}, {state} in {:.1?}", trace.time)
         }
     }
 }

@@ -4,18 +4,20 @@
 //! and nodes; edges and their order; keys, which is [`keys`](super::keys)'s part.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use super::fault::{BuildError, Fault, Faults};
 use super::graph::{Edge, Inner, Policy, Step, Work};
 use super::keys::{self, Reading, Writing};
 use super::order::{self, Order};
 use crate::context::nearest;
-use crate::def::{GraphDef, NodeDef, On};
+use crate::def::{Caching, GraphDef, NodeDef, On};
 use crate::node::{
-    ANSWER, Bound, Building, Condition, ERROR, Kind, Need, NodeFault, Port, Ports, Rules,
+    ANSWER, Bound, Building, Condition, ERROR, Kind, Need, NodeFault, Port, Ports, Purity, Rules,
     keys as keys_of,
 };
 use crate::policy::Breaker;
+use crate::results::Kept;
 use crate::{Key, Rule, Type};
 
 /// Nodes or edges of a graph, at most.
@@ -32,6 +34,7 @@ struct Made {
     work: Work,
     reads: Vec<(Bound, Need)>,
     writes: Vec<Bound>,
+    kept: Option<Kept>,
 }
 
 impl<'a> Builder<'a> {
@@ -189,7 +192,38 @@ impl<'a> Builder<'a> {
                 return Ok(None);
             }
         };
-        Ok(Some(self.bind(def, work, ports)))
+        let kept = self.kept(def, &work)?;
+        Ok(Some(Made { kept, ..self.bind(def, work, ports) }))
+    }
+
+    /// How the node's results are kept, if they are.
+    fn kept(&self, def: &NodeDef, work: &Work) -> Result<Option<Kept>, NodeFault> {
+        let fault = |message: String| Err(NodeFault::Config(format!("cache: {message}")));
+        let ttl = match def.cache {
+            Caching::Off => return Ok(None),
+            Caching::For { ttl_ms: 0 } => {
+                return fault("ttl_ms is 0; it is at least 1".to_owned());
+            }
+            Caching::For { ttl_ms } => Some(Duration::from_millis(ttl_ms)),
+            Caching::On => None,
+        };
+        let kind = def.kind.escape_debug();
+        match (work, work.purity(), ttl) {
+            (Work::Condition(_), ..) => {
+                fault("a condition gives no value that could be kept; leave it out".to_owned())
+            }
+            (_, Purity::Acting, _) => fault(format!(
+                "'{kind}' changes something, and a result that is kept would leave that out"
+            )),
+            (_, Purity::Impure, None) => fault(format!(
+                "'{kind}' may answer differently another time; say how old an answer may be, as \
+                 in cache: {{ ttl_ms: 60000 }}"
+            )),
+            _ => match self.building.registry.results() {
+                Some(results) => Ok(Some(Kept::new(results.clone(), ttl))),
+                None => fault("this program keeps no results; leave it out".to_owned()),
+            },
+        }
     }
 
     /// Binds ports to keys.
@@ -215,7 +249,7 @@ impl<'a> Builder<'a> {
             bind(port, &def.write, own)
         });
         let writes = writes.collect();
-        Made { work, reads, writes }
+        Made { work, reads, writes, kept: None }
     }
 
     fn check_ports(&mut self, def: &NodeDef, bound: &BTreeMap<String, String>, ports: &[Port]) {
@@ -339,7 +373,7 @@ impl<'a> Builder<'a> {
                 join: def.join,
                 on_error: def.on_error,
                 is_caught: is_caught[number],
-                policy: policy(def),
+                policy: policy(def, made.kept),
             });
         }
         Inner {
@@ -373,8 +407,8 @@ fn any_ports(keys: &[Key]) -> Vec<Port> {
     keys.iter().map(|key| port(key.name(), Type::Any)).collect()
 }
 
-fn policy(def: &NodeDef) -> Option<Box<Policy>> {
+fn policy(def: &NodeDef, kept: Option<Kept>) -> Option<Box<Policy>> {
     let (retry, timeout_ms, breaker) = (def.retry, def.timeout_ms, def.breaker);
-    (retry.is_some() || timeout_ms.is_some() || breaker.is_some())
-        .then(|| Box::new(Policy { retry, timeout_ms, breaker: breaker.map(Breaker::new) }))
+    (retry.is_some() || timeout_ms.is_some() || breaker.is_some() || kept.is_some())
+        .then(|| Box::new(Policy { retry, timeout_ms, breaker: breaker.map(Breaker::new), kept }))
 }

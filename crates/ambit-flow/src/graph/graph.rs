@@ -10,8 +10,9 @@ use ambit_mem::{Account, Bytes, Reservation};
 use super::build::Builder;
 use super::fault::BuildError;
 use crate::def::{GraphDef, Join, On, OnError, Retry};
-use crate::node::{Bound, Building, Condition, Node, Port, Registry, Rules};
+use crate::node::{Bound, Building, Condition, Node, Port, Purity, Registry, Rules};
 use crate::policy::Breaker;
+use crate::results::Kept;
 use crate::rule::with_stack;
 use crate::{Key, Rule};
 
@@ -91,12 +92,13 @@ pub(crate) enum Work {
     Node(Box<dyn Node>),
 }
 
-/// How a node is tried.
+/// How a node is tried, and whether its results are kept.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub retry: Option<Retry>,
     pub timeout_ms: Option<u64>,
     pub breaker: Option<Breaker>,
+    pub kept: Option<Kept>,
 }
 
 /// An edge, at the step that it leads to.
@@ -155,7 +157,7 @@ impl Graph {
 
     /// How many layers its nodes stand in.
     pub fn depth(&self) -> usize {
-        self.inner.layers.len() - 1
+        self.inner.depth()
     }
 
     /// The names of its nodes, in the order in which they run.
@@ -171,6 +173,11 @@ impl Graph {
     /// Keys that its definition names as outputs.
     pub fn writes(&self) -> &[Port] {
         &self.inner.writes
+    }
+
+    /// What its nodes are at worst.
+    pub fn purity(&self) -> Purity {
+        self.inner.steps.iter().map(|step| step.work.purity()).max().unwrap_or(Purity::Pure)
     }
 
     /// Bytes that it holds, but for the graphs inside its nodes, which are charged for
@@ -193,6 +200,10 @@ impl GraphDef {
 }
 
 impl Inner {
+    pub(crate) fn depth(&self) -> usize {
+        self.layers.len() - 1
+    }
+
     pub(crate) fn layer(&self, layer: usize) -> std::ops::Range<usize> {
         self.layers[layer] as usize..self.layers[layer + 1] as usize
     }
@@ -204,6 +215,15 @@ impl Inner {
         let ports: usize = ports.map(|port| size_of_val(port) + port.name.capacity()).sum();
         let own = size_of::<Self>() + self.name.len() + size_of_val(&*self.layers);
         Bytes::of(own + steps + edges + ports + self.error.heap())
+    }
+}
+
+impl Work {
+    pub(crate) fn purity(&self) -> Purity {
+        match self {
+            Self::Rules(_) | Self::Condition(_) => Purity::Pure,
+            Self::Node(node) => node.purity(),
+        }
     }
 }
 

@@ -9,12 +9,17 @@ use std::pin::Pin;
 
 use ambit_mem::Bytes;
 
-use super::{Node, NodeError, Ports, Scope};
+use super::{Node, NodeError, Ports, Purity, Scope};
 
 /// A step that is written as an async function.
 pub trait AsyncNode: Send + Sync {
     /// What it takes and gives.
     fn ports(&self) -> Ports;
+
+    /// As [`Node::purity`].
+    fn purity(&self) -> Purity {
+        Purity::default()
+    }
 
     /// Does its work.
     ///
@@ -39,6 +44,10 @@ pub struct Blocking<N>(
 impl<N: AsyncNode> Node for Blocking<N> {
     fn ports(&self) -> Ports {
         self.0.ports()
+    }
+
+    fn purity(&self) -> Purity {
+        self.0.purity()
     }
 
     fn run(&self, scope: &mut Scope<'_>) -> Result<(), NodeError> {

@@ -7,7 +7,7 @@ use ambit_mem::Bytes;
 use serde::Deserialize;
 
 use super::inside::{ERROR, Inside, set_error};
-use super::{Building, Need, Node, NodeError, NodeFault, Port, Ports, Scope};
+use super::{Building, Need, Node, NodeError, NodeFault, Port, Ports, Purity, Scope};
 use crate::Type;
 use crate::def::{GraphDef, NodeDef};
 
@@ -65,19 +65,25 @@ impl Node for Attempt {
         ports
     }
 
+    fn purity(&self) -> Purity {
+        self.tried.purity().max(self.caught.purity())
+    }
+
     fn run(&self, scope: &mut Scope<'_>) -> Result<(), NodeError> {
         let error = {
-            let mut frame = self.tried.enter(scope)?;
-            match frame.run(scope) {
+            let mut frame = self.tried.enter(&scope.view, 1)?;
+            match frame.run(&scope.view) {
                 Ok(()) => return self.tried.leave(&frame, scope),
                 Err(NodeError::CalledOff) => return Err(NodeError::CalledOff),
                 Err(error) => error,
             }
         };
-        let mut frame = self.caught.enter(scope)?;
+        let mut frame = self.caught.enter(&scope.view, 1)?;
         set_error(&mut frame.context, &self.id, &error)?;
-        frame.run(scope)?;
-        self.caught.leave(&frame, scope)
+        frame.run(&scope.view)?;
+        self.caught.leave(&frame, scope)?;
+        scope.keep_no_result();
+        Ok(())
     }
 
     fn footprint(&self) -> Bytes {

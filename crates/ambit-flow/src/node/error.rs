@@ -29,6 +29,13 @@ pub enum NodeError {
     Rule(RuleError),
     /// A step of the graph inside it failed.
     Inside(Box<RunError>),
+    /// What is done for an element of a list failed.
+    Element {
+        /// Its place in the list, from 0.
+        number: usize,
+        /// Why.
+        error: Box<NodeError>,
+    },
     /// A list has more elements, or a loop more rounds, than the node may go through.
     TooMany(String),
 }
@@ -50,6 +57,7 @@ impl NodeError {
         match self {
             Self::Failed(_) => true,
             Self::Inside(error) => error.is_retryable(),
+            Self::Element { error, .. } => error.is_retryable(),
             _ => false,
         }
     }
@@ -59,6 +67,7 @@ impl NodeError {
         match self {
             Self::Context(error) => error.is_over_budget(),
             Self::Inside(error) => error.is_over_budget(),
+            Self::Element { error, .. } => error.is_over_budget(),
             _ => false,
         }
     }
@@ -80,6 +89,7 @@ impl NodeError {
         match self {
             Self::Panicked(_) => true,
             Self::Inside(error) => error.is_panic(),
+            Self::Element { error, .. } => error.is_panic(),
             _ => false,
         }
     }
@@ -97,6 +107,7 @@ impl NodeError {
             Self::Context(_) => "context",
             Self::Rule(_) => "rule",
             Self::Inside(_) => "inside",
+            Self::Element { error, .. } => error.kind(),
             Self::TooMany(_) => "too_many",
         }
     }
@@ -113,6 +124,7 @@ impl fmt::Display for NodeError {
             Self::Context(error) => error.fmt(f),
             Self::Rule(error) => error.fmt(f),
             Self::Inside(error) => error.fmt(f),
+            Self::Element { number, error } => write!(f, "element {number}: {error}"),
             Self::TooMany(message) => f.write_str(message),
         }
     }
@@ -125,6 +137,7 @@ impl std::error::Error for NodeError {
             Self::Context(error) => Some(error),
             Self::Rule(error) => Some(error),
             Self::Inside(error) => Some(error),
+            Self::Element { error, .. } => Some(error),
             _ => None,
         }
     }

@@ -6,16 +6,23 @@ use ambit_mem::Bytes;
 use serde::Deserialize;
 
 use super::registry::ports_heap;
-use super::{Building, Node, NodeError, NodeFault, Ports, Scope};
+use super::{Building, Node, NodeError, NodeFault, Ports, Purity, Scope};
 use crate::def::NodeDef;
 
 /// A function of the program.
 pub(crate) type Call = dyn Fn(&mut Scope<'_>) -> Result<(), NodeError> + Send + Sync;
 
+/// A function, what it takes and gives, and what its answer depends on.
+#[derive(Clone)]
+pub(crate) struct Function {
+    pub ports: Ports,
+    pub purity: Purity,
+    pub call: Arc<Call>,
+}
+
 /// Calls a function of the program.
 pub(crate) struct FunctionNode {
-    ports: Ports,
-    call: Arc<Call>,
+    function: Function,
 }
 
 #[derive(Deserialize)]
@@ -30,21 +37,25 @@ impl FunctionNode {
         building: &Building<'_>,
     ) -> Result<Box<dyn Node>, NodeFault> {
         let config: Config = building.config(def)?;
-        let (ports, call) = building.registry.function(&config.name)?;
-        Ok(Box::new(Self { ports, call }))
+        let function = building.registry.function(&config.name)?;
+        Ok(Box::new(Self { function }))
     }
 }
 
 impl Node for FunctionNode {
     fn ports(&self) -> Ports {
-        self.ports.clone()
+        self.function.ports.clone()
+    }
+
+    fn purity(&self) -> Purity {
+        self.function.purity
     }
 
     fn run(&self, scope: &mut Scope<'_>) -> Result<(), NodeError> {
-        (self.call)(scope)
+        (self.function.call)(scope)
     }
 
     fn footprint(&self) -> Bytes {
-        Bytes::of(size_of::<Self>()).saturating_add(ports_heap(&self.ports))
+        Bytes::of(size_of::<Self>()).saturating_add(ports_heap(&self.function.ports))
     }
 }

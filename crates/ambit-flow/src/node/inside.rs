@@ -7,7 +7,7 @@
 
 use ambit_mem::{Account, Bytes, Lifecycle, ObjectPool, OverBudget, PoolConfig, Pooled};
 
-use super::{NodeError, NodeFault, Port, Ports, Scope};
+use super::{NodeError, NodeFault, Port, Ports, Purity, Scope, View};
 use crate::graph::Graph;
 use crate::run::Executor;
 use crate::{Context, Key};
@@ -57,14 +57,25 @@ impl Inside {
         Ports { reads, writes: self.graph.writes().to_vec() }
     }
 
-    /// A frame whose context has what the ports bring in, within what the run has left.
-    pub(crate) fn enter(&self, scope: &Scope<'_>) -> Result<Pooled<'_, Frame>, NodeError> {
+    /// What its nodes are at worst.
+    pub(crate) fn purity(&self) -> Purity {
+        self.graph.purity()
+    }
+
+    /// A frame whose context has what the ports bring in, within its share of what the run has
+    /// left where `shares` frames are lent at once.
+    pub(crate) fn enter(
+        &self,
+        view: &View<'_>,
+        shares: usize,
+    ) -> Result<Pooled<'_, Frame>, NodeError> {
         let mut frame = self.pool.acquire();
-        let outside = scope.context;
+        let outside = view.context;
         let left = outside.limit().saturating_sub(outside.len_bytes());
-        frame.context.set_limit(if outside.limit() == Bytes::MAX { Bytes::MAX } else { left });
+        let share = Bytes::new(left.get() / shares.max(1) as u64);
+        frame.context.set_limit(if outside.limit() == Bytes::MAX { Bytes::MAX } else { share });
         for port in self.graph.reads() {
-            if let Some(value) = scope.get(&port.name) {
+            if let Some(value) = view.get(&port.name) {
                 frame.context.set(&port.name, value)?;
             }
         }
@@ -72,11 +83,7 @@ impl Inside {
     }
 
     /// Unsets what a run of the graph has set, so that the next one begins as the first did.
-    pub(crate) fn begin_again(
-        &self,
-        frame: &mut Frame,
-        scope: &Scope<'_>,
-    ) -> Result<(), NodeError> {
+    pub(crate) fn begin_again(&self, frame: &mut Frame, view: &View<'_>) -> Result<(), NodeError> {
         for bound in self.graph.inner.steps.iter().flat_map(|step| &step.writes) {
             frame.context.remove(&bound.key);
         }
@@ -84,7 +91,7 @@ impl Inside {
         // An input may have been overwritten.
         for port in self.graph.reads() {
             if !frame.context.contains(&port.name)
-                && let Some(value) = scope.get(&port.name)
+                && let Some(value) = view.get(&port.name)
             {
                 frame.context.set(&port.name, value)?;
             }
@@ -94,6 +101,9 @@ impl Inside {
 
     /// Gives the graph's outputs at the ports of their names.
     pub(crate) fn leave(&self, frame: &Frame, scope: &mut Scope<'_>) -> Result<(), NodeError> {
+        if !frame.is_lasting() {
+            scope.keep_no_result();
+        }
         for port in self.graph.writes() {
             if let Some(value) = frame.context.get(&port.name) {
                 scope.set(&port.name, value)?;
@@ -110,15 +120,20 @@ impl Inside {
 
 impl Frame {
     /// Runs the graph once over the context.
-    pub(crate) fn run(&mut self, scope: &Scope<'_>) -> Result<(), NodeError> {
+    pub(crate) fn run(&mut self, view: &View<'_>) -> Result<(), NodeError> {
         match &mut self.executor {
-            Ok(executor) => match executor.run_under(&mut self.context, scope.control) {
+            Ok(executor) => match executor.run_under(&mut self.context, view.control) {
                 Ok(_) => Ok(()),
                 Err(error) if error.is_called_off() => Err(NodeError::CalledOff),
                 Err(error) => Err(NodeError::Inside(Box::new(error))),
             },
             Err(refusal) => Err(refusal.clone().into()),
         }
+    }
+
+    /// Whether nothing failed in its runs, so that what they gave may be kept.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.executor.as_ref().is_ok_and(Executor::is_lasting)
     }
 }
 

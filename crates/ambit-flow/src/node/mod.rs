@@ -3,6 +3,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `node_trait` | what a step is, and its ports |
+//! | `purity` | what a step's answer depends on |
 //! | `scope` | what a step sees of a run |
 //! | `outputs` | what a step gives, until it has returned |
 //! | `registry` | the kinds that a graph may name |
@@ -21,6 +22,7 @@ mod function;
 mod inside;
 mod node_trait;
 mod outputs;
+mod purity;
 mod registry;
 mod rounds;
 mod rules;
@@ -33,8 +35,9 @@ pub use error::NodeError;
 pub(crate) use inside::{ERROR, set_error};
 pub use node_trait::{Need, Node, Port, Ports};
 pub(crate) use outputs::Outputs;
+pub use purity::Purity;
 pub(crate) use registry::Kind;
 pub use registry::{Building, MAX_NESTING, NodeFault, Registry};
 pub(crate) use rules::{ANSWER, Condition, Rules, keys};
 pub use scope::Scope;
-pub(crate) use scope::{Bound, Control};
+pub(crate) use scope::{Bound, Control, View};

@@ -2,7 +2,7 @@
 
 use ambit_mem::Bytes;
 
-use super::{NodeError, Scope};
+use super::{NodeError, Purity, Scope};
 use crate::Type;
 
 /// A named place where a node takes or gives a value.
@@ -91,6 +91,11 @@ impl Ports {
 pub trait Node: Send + Sync {
     /// What it takes and gives.
     fn ports(&self) -> Ports;
+
+    /// What its answer depends on: whether a graph may keep its results.
+    fn purity(&self) -> Purity {
+        Purity::default()
+    }
 
     /// Does its work.
     ///

@@ -9,12 +9,15 @@ use serde_json::Value as Json;
 
 use super::Bound;
 use crate::context::Charge;
+use crate::results::CachedResult;
 use crate::{Context, ContextError, Value, ValueRef};
 
 /// Values that a node gives, by port.
 #[derive(Debug)]
 pub(crate) struct Outputs {
     places: Vec<Place>,
+    /// Whether what is given may be kept for the next run that asks the same.
+    is_lasting: bool,
     /// Bytes that the places hold beyond themselves.
     held: usize,
     charge: Charge,
@@ -151,7 +154,7 @@ impl Given {
 
 impl Outputs {
     pub(crate) fn new(account: &Account) -> Self {
-        Self { places: Vec::new(), held: 0, charge: Charge::new(account) }
+        Self { places: Vec::new(), is_lasting: true, held: 0, charge: Charge::new(account) }
     }
 
     /// Makes room for `ports` ports.
@@ -170,6 +173,43 @@ impl Outputs {
         for place in &mut self.places {
             place.given = Given::Nothing;
         }
+        self.is_lasting = true;
+    }
+
+    /// Says that what is given must not be kept.
+    pub(crate) fn mark_passing(&mut self) {
+        self.is_lasting = false;
+    }
+
+    /// Whether what is given may be kept.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.is_lasting
+    }
+
+    /// A copy of what was given at the first `ports` ports, unless it must not be kept.
+    pub(crate) fn copy(&self, ports: usize) -> Option<CachedResult> {
+        let copied = self.places.iter().take(ports);
+        let copied = copied.map(|place| place.value().map(ValueRef::to_owned));
+        self.is_lasting.then(|| CachedResult::new(copied.collect()))
+    }
+
+    /// Bytes that a copy of what was given holds.
+    pub(crate) fn given_bytes(&self) -> usize {
+        let each = |place: &Place| {
+            size_of::<Option<Value>>() + place.value().map_or(0, ValueRef::len_bytes)
+        };
+        self.places.iter().map(each).sum()
+    }
+
+    /// Gives what a run before gave.
+    pub(crate) fn give(&mut self, result: &CachedResult) -> Result<(), ContextError> {
+        self.clear();
+        for (port, value) in result.values().iter().enumerate() {
+            if let Some(value) = value {
+                self.set(port, value.borrow())?;
+            }
+        }
+        Ok(())
     }
 
     fn overhead(&self) -> usize {

@@ -12,12 +12,13 @@ use serde::de::DeserializeOwned;
 
 use super::attempt::Attempt;
 use super::each::Each;
-use super::function::{Call, FunctionNode};
+use super::function::{Function, FunctionNode};
 use super::rounds::Rounds;
 use super::sub_graph::SubGraph;
-use super::{Node, NodeError, Ports, Scope};
+use super::{Node, NodeError, Ports, Purity, Scope};
 use crate::def::{GraphDef, NodeDef};
 use crate::graph::{BuildError, Fault, Graph};
+use crate::results::ResultCache;
 use crate::{Rule, RuleError};
 
 /// Graphs inside each other, at most.
@@ -158,13 +159,15 @@ pub(crate) enum Kind {
 /// ```
 pub struct Registry {
     kinds: BTreeMap<String, Kind>,
-    functions: BTreeMap<String, (Ports, Arc<Call>)>,
+    functions: BTreeMap<String, Function>,
+    results: Option<Arc<dyn ResultCache>>,
 }
 
 impl Registry {
     /// The kinds of this crate, and no function.
     pub fn new() -> Self {
-        let mut registry = Self { kinds: BTreeMap::new(), functions: BTreeMap::new() };
+        let mut registry =
+            Self { kinds: BTreeMap::new(), functions: BTreeMap::new(), results: None };
         registry.kinds.insert("rule".to_owned(), Kind::Rule);
         registry.kinds.insert("condition".to_owned(), Kind::Condition);
         registry.add_kind("function", FunctionNode::from_def);
@@ -195,7 +198,30 @@ impl Registry {
         ports: Ports,
         call: impl Fn(&mut Scope<'_>) -> Result<(), NodeError> + Send + Sync + 'static,
     ) {
-        self.functions.insert(name.to_owned(), (ports, Arc::new(call)));
+        let function = Function { ports, purity: Purity::Impure, call: Arc::new(call) };
+        self.functions.insert(name.to_owned(), function);
+    }
+
+    /// Adds a function as [`Registry::add_function`] does, that gives the same for the same inputs
+    /// at any time: a graph may keep its results.
+    pub fn add_pure_function(
+        &mut self,
+        name: &str,
+        ports: Ports,
+        call: impl Fn(&mut Scope<'_>) -> Result<(), NodeError> + Send + Sync + 'static,
+    ) {
+        let function = Function { ports, purity: Purity::Pure, call: Arc::new(call) };
+        self.functions.insert(name.to_owned(), function);
+    }
+
+    /// Says where results of nodes are kept whose definition says `cache`, in graphs that are built
+    /// from now on.
+    pub fn set_results(&mut self, results: Arc<dyn ResultCache>) {
+        self.results = Some(results);
+    }
+
+    pub(crate) fn results(&self) -> Option<&Arc<dyn ResultCache>> {
+        self.results.as_ref()
     }
 
     /// The names of all kinds.
@@ -207,7 +233,7 @@ impl Registry {
         self.kinds.get(name)
     }
 
-    pub(crate) fn function(&self, name: &str) -> Result<(Ports, Arc<Call>), NodeFault> {
+    pub(crate) fn function(&self, name: &str) -> Result<Function, NodeFault> {
         self.functions.get(name).cloned().ok_or_else(|| NodeFault::UnknownFunction {
             name: name.to_owned(),
             nearest: crate::context::nearest(name, self.functions.keys().map(String::as_str)),

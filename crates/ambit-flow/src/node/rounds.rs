@@ -7,7 +7,7 @@ use ambit_mem::Bytes;
 use serde::Deserialize;
 
 use super::inside::Inside;
-use super::{Building, Need, Node, NodeError, NodeFault, Port, Ports, Scope};
+use super::{Building, Need, Node, NodeError, NodeFault, Port, Ports, Purity, Scope};
 use crate::def::{GraphDef, NodeDef};
 use crate::{Rule, Type};
 
@@ -58,8 +58,12 @@ impl Node for Rounds {
         ports
     }
 
+    fn purity(&self) -> Purity {
+        self.inside.purity()
+    }
+
     fn run(&self, scope: &mut Scope<'_>) -> Result<(), NodeError> {
-        let mut frame = self.inside.enter(scope)?;
+        let mut frame = self.inside.enter(&scope.view, 1)?;
         for key in self.rule.keys() {
             if let Some(value) = scope.get(key.name()) {
                 frame.context.set(&key, value)?;
@@ -73,7 +77,10 @@ impl Node for Rounds {
             }
             rounds += 1;
             scope.check()?;
-            frame.run(scope)?;
+            frame.run(&scope.view)?;
+            if !frame.is_lasting() {
+                scope.keep_no_result();
+            }
         }
         self.inside.leave(&frame, scope)
     }

@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use super::{NodeError, Outputs};
 use crate::policy::{CancelToken, Clock};
+use crate::run::Workers;
 use crate::{Context, ContextError, Key, Type, Value, ValueRef};
 
 /// A port and the key that it is bound to.
@@ -33,6 +34,8 @@ pub(crate) struct Control<'a> {
     pub deadline: Option<Instant>,
     pub cancel: Option<&'a CancelToken>,
     pub clock: &'a dyn Clock,
+    /// Threads on which a node may run what is independent in it.
+    pub workers: Option<&'a Workers>,
 }
 
 impl Control<'_> {
@@ -44,18 +47,15 @@ impl Control<'_> {
     }
 }
 
-/// What a node sees of a run.
-#[derive(Debug)]
-pub struct Scope<'a> {
-    pub(crate) context: &'a Context,
-    pub(crate) reads: &'a [Bound],
-    pub(crate) writes: &'a [Bound],
-    pub(crate) outputs: &'a mut Outputs,
-    pub(crate) arena: &'a Arena,
-    pub(crate) control: Control<'a>,
+/// What a node reads of a run. The threads that it may work on share it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub context: &'a Context,
+    pub reads: &'a [Bound],
+    pub control: Control<'a>,
 }
 
-impl<'a> Scope<'a> {
+impl<'a> View<'a> {
     #[inline]
     fn bound(&self, port: &str) -> Result<&'a Bound, ContextError> {
         let reads: &'a [Bound] = self.reads;
@@ -67,8 +67,30 @@ impl<'a> Scope<'a> {
 
     /// The value at a port, if there is one.
     #[inline]
-    pub fn get(&self, port: &str) -> Option<ValueRef<'a>> {
+    pub(crate) fn get(&self, port: &str) -> Option<ValueRef<'a>> {
         self.bound(port).ok().and_then(|bound| self.context.get(&bound.key))
+    }
+
+    /// Whether to go on.
+    pub(crate) fn check(&self) -> Result<(), NodeError> {
+        if self.control.is_over() { Err(NodeError::CalledOff) } else { Ok(()) }
+    }
+}
+
+/// What a node sees of a run.
+#[derive(Debug)]
+pub struct Scope<'a> {
+    pub(crate) view: View<'a>,
+    pub(crate) writes: &'a [Bound],
+    pub(crate) outputs: &'a mut Outputs,
+    pub(crate) arena: &'a Arena,
+}
+
+impl<'a> Scope<'a> {
+    /// The value at a port, if there is one.
+    #[inline]
+    pub fn get(&self, port: &str) -> Option<ValueRef<'a>> {
+        self.view.get(port)
     }
 
     /// The value at a port.
@@ -77,8 +99,8 @@ impl<'a> Scope<'a> {
     /// [`ContextError::Missing`].
     #[inline]
     pub fn value(&self, port: &str) -> Result<ValueRef<'a>, ContextError> {
-        let bound = self.bound(port)?;
-        self.context.get(&bound.key).ok_or_else(|| self.context.missing(bound.key.name()))
+        let (bound, context) = (self.view.bound(port)?, self.view.context);
+        context.get(&bound.key).ok_or_else(|| context.missing(bound.key.name()))
     }
 
     /// Gives a value at a port; a copy, in a buffer of an earlier run where there is one.
@@ -117,7 +139,7 @@ impl<'a> Scope<'a> {
 
     /// Refuses a value that the run's own limit will not let in, before it is copied.
     fn hold_to_limit(&self, port: &str, len: usize) -> Result<(), ContextError> {
-        let limit = self.context.limit();
+        let limit = self.view.context.limit();
         if len as u64 > limit.get() {
             let needed = ambit_mem::Bytes::of(len);
             return Err(ContextError::OverLimit { key: port.to_owned(), needed, limit });
@@ -127,13 +149,13 @@ impl<'a> Scope<'a> {
 
     /// When the node has to be done.
     pub fn deadline(&self) -> Option<Instant> {
-        self.control.deadline
+        self.view.control.deadline
     }
 
     /// The time that is left; `None` where there is no deadline.
     pub fn time_left(&self) -> Option<Duration> {
-        let deadline = self.control.deadline?;
-        Some(deadline.saturating_duration_since(self.control.clock.now()))
+        let deadline = self.view.control.deadline?;
+        Some(deadline.saturating_duration_since(self.view.control.clock.now()))
     }
 
     /// Whether to go on: a node that works for long asks now and then, for it is not stopped
@@ -142,24 +164,30 @@ impl<'a> Scope<'a> {
     /// # Errors
     /// [`NodeError::CalledOff`] where the run was called off or the deadline has passed.
     pub fn check(&self) -> Result<(), NodeError> {
-        if self.control.is_over() { Err(NodeError::CalledOff) } else { Ok(()) }
+        self.view.check()
     }
 
     /// Waits on the run's clock, no longer than the deadline, and no longer than until it is
     /// called off.
     pub fn wait(&self, duration: Duration) {
         let duration = self.time_left().map_or(duration, |left| left.min(duration));
-        self.control.clock.wait(duration, self.control.cancel);
+        self.view.control.clock.wait(duration, self.view.control.cancel);
+    }
+
+    /// Says that what the node gives now must not be kept for later runs, whatever its definition
+    /// says: because something failed on the way, say.
+    pub fn keep_no_result(&mut self) {
+        self.outputs.mark_passing();
     }
 
     /// The token that calls the run off, if it has one.
     pub fn cancel_token(&self) -> Option<&CancelToken> {
-        self.control.cancel
+        self.view.control.cancel
     }
 
     /// The account that the run is charged to.
     pub fn account(&self) -> &Account {
-        self.context.account()
+        self.view.context.account()
     }
 
     /// Memory that is given back when the node returns.

@@ -4,7 +4,7 @@ use ambit_mem::Bytes;
 use serde::Deserialize;
 
 use super::inside::Inside;
-use super::{Building, Node, NodeError, NodeFault, Ports, Scope};
+use super::{Building, Node, NodeError, NodeFault, Ports, Purity, Scope};
 use crate::def::{GraphDef, NodeDef};
 
 /// Runs a graph over values of its own.
@@ -34,9 +34,13 @@ impl Node for SubGraph {
         self.inside.ports(&[])
     }
 
+    fn purity(&self) -> Purity {
+        self.inside.purity()
+    }
+
     fn run(&self, scope: &mut Scope<'_>) -> Result<(), NodeError> {
-        let mut frame = self.inside.enter(scope)?;
-        frame.run(scope)?;
+        let mut frame = self.inside.enter(&scope.view, 1)?;
+        frame.run(&scope.view)?;
         self.inside.leave(&frame, scope)
     }
 

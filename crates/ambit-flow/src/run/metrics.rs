@@ -15,7 +15,7 @@ pub enum Timing {
 /// What a node did over all runs of an executor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NodeMetrics {
-    /// Times that it did its work.
+    /// Times that it gave its values, from the cache or not.
     pub runs: u64,
     /// Times that it was skipped.
     pub skipped: u64,
@@ -27,6 +27,10 @@ pub struct NodeMetrics {
     pub time: Duration,
     /// Bytes that it gave.
     pub bytes: u64,
+    /// Times that its result was in the cache, or another run was just working it out.
+    pub hits: u64,
+    /// Times that it was not; neither counts where the node's results are not kept.
+    pub misses: u64,
 }
 
 impl NodeMetrics {
@@ -38,7 +42,21 @@ impl NodeMetrics {
         self.retries += other.retries;
         self.time += other.time;
         self.bytes += other.bytes;
+        self.hits += other.hits;
+        self.misses += other.misses;
     }
+}
+
+/// Whether a node's result was in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lookup {
+    /// It was not looked for: the node did not run, or its results are not kept.
+    #[default]
+    None,
+    /// It was there, or another run was just working it out.
+    Hit,
+    /// It was not.
+    Miss,
 }
 
 /// What became of a node in a run.
@@ -78,4 +96,6 @@ pub struct NodeTrace<'a> {
     pub time: Duration,
     /// Bytes that it gave.
     pub bytes: u64,
+    /// Whether its result was in the cache.
+    pub lookup: Lookup,
 }

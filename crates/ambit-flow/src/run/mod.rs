@@ -4,11 +4,15 @@
 //! |---|---|
 //! | `executor` | node by node |
 //! | `parallel` | independent nodes at once |
+//! | `core` | what both keep of a run, and tell of it |
 //! | `step` | one node: whether it runs, and how it is tried |
+//! | `cached` | a step whose results are kept |
 //! | `options` | what bounds a run |
 //! | `outcome` | how a run ended |
 //! | `metrics` | what each node did |
 
+mod cached;
+mod core;
 mod executor;
 mod metrics;
 mod options;
@@ -17,7 +21,7 @@ mod parallel;
 mod step;
 
 pub use executor::Executor;
-pub use metrics::{NodeMetrics, NodeState, NodeTrace, Timing};
+pub use metrics::{Lookup, NodeMetrics, NodeState, NodeTrace, Timing};
 pub use options::RunOptions;
 pub use outcome::{CalledOff, CalledOffBy, NodeFailure, Outcome, RunError};
 pub use parallel::{ParallelExecutor, Workers};

@@ -29,6 +29,6 @@ impl Default for RunOptions<'_> {
 
 impl<'a> RunOptions<'a> {
     pub(crate) fn control(&self) -> Control<'a> {
-        Control { deadline: self.deadline, cancel: self.cancel, clock: self.clock }
+        Control { deadline: self.deadline, cancel: self.cancel, clock: self.clock, workers: None }
     }
 }

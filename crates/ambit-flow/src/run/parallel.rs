@@ -4,7 +4,8 @@
 //! the same context, which none of them writes. Each has outputs and scratch memory of its own.
 //! When all have returned, what they gave goes into the context in the order of the definition, and
 //! so do failures: the first one in that order ends the run, whichever happened first. So the
-//! answer is the one that [`Executor`](super::Executor) gives, whatever the timing.
+//! answer is the one that [`Executor`](super::Executor) gives, whatever the timing. Nodes that go over
+//! lists use the same threads for the elements.
 //!
 //! The threads are those of a `rayon` pool, which is made once and may be shared.
 
@@ -16,9 +17,9 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::RunOptions;
-use super::executor::Core;
-use super::metrics::{NodeMetrics, NodeState, NodeTrace, Timing};
-use super::outcome::{NodeFailure, Outcome, RunError};
+use super::core::{Core, accessors, check};
+use super::metrics::{NodeState, Timing};
+use super::outcome::{Outcome, RunError};
 use super::step::{self, Bench, Report};
 use crate::Context;
 use crate::graph::{Graph, Inner};
@@ -62,6 +63,11 @@ impl Workers {
         self.shared.pool.current_num_threads()
     }
 
+    /// Runs `work` on one of the threads, from where it may use all of them.
+    pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.shared.pool.install(work)
+    }
+
     /// Whether there is none; there is always one.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -95,6 +101,7 @@ impl Workers {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ParallelExecutor {
+    graph: Graph,
     core: Core,
     workers: Workers,
     places: Vec<Place>,
@@ -130,6 +137,7 @@ impl ParallelExecutor {
             places.push(Place { outputs, arena, report: None, time: Default::default() });
         }
         Ok(Self {
+            graph: graph.clone(),
             core: Core::new(graph, account)?,
             workers: workers.clone(),
             places,
@@ -170,101 +178,79 @@ impl ParallelExecutor {
         context: &mut Context,
         control: Control<'_>,
     ) -> Result<Outcome, RunError> {
-        self.core.begin();
-        let graph = self.core.graph.clone();
+        let Self { graph, core, workers, places, pending, .. } = self;
+        let graph = &*graph.inner;
+        let control = Control { workers: Some(workers), ..control };
+        core.begin();
         for layer in 0..graph.depth() {
-            let nodes = graph.inner.layer(layer);
-            let Some(first) = self.places.first_mut() else { break };
-            self.core.decide(nodes.clone(), context, &mut first.arena)?;
-            self.pending.clear();
-            let states = &self.core.progress.states;
+            let nodes = graph.layer(layer);
+            let Some(first) = places.first_mut() else { break };
+            core.decide(graph, nodes.clone(), context, &mut first.arena)?;
+            pending.clear();
+            let states = &core.progress.states;
             let runs = nodes.filter(|&number| states[number] != NodeState::Skipped);
-            self.pending.extend(runs.map(|number| number as u32));
-            let mut done = 0;
-            while done < self.pending.len() {
-                let end = self.pending.len().min(done + self.places.len());
-                self.core.check(self.pending[done] as usize, &control)?;
-                self.run_at_once(&graph.inner, done..end, context, control);
-                self.settle(done..end, context)?;
-                done = end;
+            pending.extend(runs.map(|number| number as u32));
+            for numbers in pending.chunks(places.len()) {
+                check(graph, numbers[0] as usize, &control)?;
+                let places = &mut places[..numbers.len()];
+                run_at_once(graph, numbers, places, core.timing, context, control);
+                settle(core, graph, numbers, places, context)?;
             }
         }
-        Ok(self.core.outcome)
-    }
-
-    fn run_at_once(
-        &mut self,
-        graph: &Inner,
-        range: std::ops::Range<usize>,
-        context: &Context,
-        control: Control<'_>,
-    ) {
-        let timing = self.core.timing;
-        let work = |place: &mut Place, number: u32| {
-            let start = (timing == Timing::On).then(Instant::now);
-            let (outputs, arena) = (&mut place.outputs, &mut place.arena);
-            let mut bench = Bench { context, outputs, arena, control };
-            place.report = Some(step::run(&graph.steps[number as usize], &mut bench));
-            place.time = start.map(|start| start.elapsed()).unwrap_or_default();
-        };
-        let pending = &self.pending[range];
-        let places = &mut self.places[..pending.len()];
-        match pending {
-            [number] => work(&mut places[0], *number),
-            _ => self.workers.shared.pool.install(|| {
-                let pairs = places.par_iter_mut().zip(pending).with_max_len(1);
-                pairs.for_each(|(place, number)| work(place, *number));
-            }),
-        }
-    }
-
-    /// Takes in what the nodes did, in the order of the definition.
-    fn settle(
-        &mut self,
-        range: std::ops::Range<usize>,
-        context: &mut Context,
-    ) -> Result<(), RunError> {
-        for (place, number) in self.places.iter_mut().zip(&self.pending[range]) {
-            let Some(report) = place.report.take() else { continue };
-            let number = *number as usize;
-            if self.core.timing == Timing::On {
-                self.core.took(number, place.time);
-            }
-            self.core.settle(number, report, &mut place.outputs, context)?;
-        }
-        Ok(())
-    }
-
-    /// Says whether to take the time of each node.
-    pub fn set_timing(&mut self, timing: Timing) {
-        self.core.timing = timing;
-    }
-
-    /// The nodes that failed in the last run and did not end it, in order.
-    pub fn failures(&self) -> &[NodeFailure] {
-        &self.core.failures
-    }
-
-    /// What a node did over all runs.
-    pub fn metrics(&self, node: &str) -> Option<NodeMetrics> {
-        self.core.metrics(node)
-    }
-
-    /// What each node did over all runs, in the order in which they run.
-    pub fn all_metrics(&self) -> impl Iterator<Item = (&str, &NodeMetrics)> {
-        self.core.all_metrics()
-    }
-
-    /// What each node did in the last run, in the order in which they run.
-    pub fn trace(&self) -> impl Iterator<Item = NodeTrace<'_>> {
-        self.core.trace()
+        Ok(core.outcome)
     }
 }
+
+/// Runs nodes on the workers, each in a place of its own.
+fn run_at_once(
+    graph: &Inner,
+    numbers: &[u32],
+    places: &mut [Place],
+    timing: Timing,
+    context: &Context,
+    control: Control<'_>,
+) {
+    let work = |place: &mut Place, number: u32| {
+        let start = (timing == Timing::On).then(Instant::now);
+        let (outputs, arena) = (&mut place.outputs, &mut place.arena);
+        let mut bench = Bench { context, outputs, arena, control };
+        place.report = Some(step::run(&graph.steps[number as usize], &mut bench));
+        place.time = start.map(|start| start.elapsed()).unwrap_or_default();
+    };
+    match control.workers.filter(|_| numbers.len() > 1) {
+        Some(workers) => workers.run(|| {
+            let pairs = places.par_iter_mut().zip(numbers).with_max_len(1);
+            pairs.for_each(|(place, number)| work(place, *number));
+        }),
+        None => places.iter_mut().zip(numbers).for_each(|(place, number)| work(place, *number)),
+    }
+}
+
+/// Takes in what the nodes did, in the order of the definition.
+fn settle(
+    core: &mut Core,
+    graph: &Inner,
+    numbers: &[u32],
+    places: &mut [Place],
+    context: &mut Context,
+) -> Result<(), RunError> {
+    for (place, number) in places.iter_mut().zip(numbers) {
+        let Some(report) = place.report.take() else { continue };
+        let number = *number as usize;
+        if core.timing == Timing::On {
+            core.took(number, place.time);
+        }
+        core.settle(graph, number, report, &mut place.outputs, context)?;
+    }
+    Ok(())
+}
+
+accessors!(ParallelExecutor);
 
 impl std::fmt::Debug for ParallelExecutor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ParallelExecutor")
-            .field("graph", &self.core.graph)
+            .field("graph", &self.graph)
             .field("workers", &self.workers.len())
             .finish_non_exhaustive()
     }

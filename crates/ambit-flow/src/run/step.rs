@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use ambit_mem::Arena;
 
-use super::metrics::NodeState;
+use super::cached;
+use super::metrics::{Lookup, NodeState};
 use super::outcome::RunError;
 use crate::def::{Join, On};
 use crate::graph::{Edge, Inner, Policy, Step, Work};
-use crate::node::{Control, Node, NodeError, Outputs, Scope};
+use crate::node::{Control, Node, NodeError, Outputs, Scope, View};
 use crate::{Context, RuleError};
 
 /// What is known of the nodes of a run so far.
@@ -31,6 +32,14 @@ pub(super) struct Report {
     /// The branch that it took, or [`NO_BRANCH`].
     pub result: Result<u16, NodeError>,
     pub retries: u32,
+    pub lookup: Lookup,
+}
+
+impl Report {
+    #[inline]
+    pub(super) fn new(result: Result<u16, NodeError>) -> Self {
+        Self { result, retries: 0, lookup: Lookup::None }
+    }
 }
 
 /// Whether step `number` runs.
@@ -98,7 +107,7 @@ pub(super) struct Bench<'a> {
 #[inline]
 pub(super) fn run(step: &Step, bench: &mut Bench<'_>) -> Report {
     let report = match &step.policy {
-        None => Report { result: try_once(step, bench, bench.control), retries: 0 },
+        None => Report::new(try_once(step, bench, bench.control)),
         Some(policy) => with_policy(step, policy, bench),
     };
     bench.arena.reset();
@@ -116,14 +125,9 @@ fn try_once(step: &Step, bench: &mut Bench<'_>, control: Control<'_>) -> Result<
         }
         Work::Condition(condition) => condition.run(bench.context, bench.arena),
         Work::Node(node) => {
-            let mut scope = Scope {
-                context: bench.context,
-                reads: &step.reads,
-                writes: &step.writes,
-                outputs: bench.outputs,
-                arena: bench.arena,
-                control,
-            };
+            let view = View { context: bench.context, reads: &step.reads, control };
+            let (writes, arena) = (&step.writes, &*bench.arena);
+            let mut scope = Scope { view, writes, outputs: bench.outputs, arena };
             contained(&**node, &mut scope)
         }
     }
@@ -145,26 +149,44 @@ fn contained(node: &dyn Node, scope: &mut Scope<'_>) -> Result<u16, NodeError> {
     }
 }
 
+/// The time that a step may take.
+#[derive(Clone, Copy)]
+struct Timeout {
+    ms: u64,
+    end: Instant,
+}
+
 #[cold]
 fn with_policy(step: &Step, policy: &Policy, bench: &mut Bench<'_>) -> Report {
+    let start = bench.control.clock.now();
+    let timeout = policy
+        .timeout_ms
+        .and_then(|ms| start.checked_add(Duration::from_millis(ms)).map(|end| Timeout { ms, end }));
+    let Some(kept) = &policy.kept else { return guarded(step, policy, timeout, bench) };
+    let outer = bench.control;
+    let deadline = earlier(outer.deadline, timeout.map(|timeout| timeout.end));
+    let within = Control { deadline, ..outer };
+    let mut report =
+        cached::run(kept, step, bench, &within, |bench| guarded(step, policy, timeout, bench));
+    report.result = in_time(report.result, timeout, &outer);
+    report
+}
+
+/// Runs a step as its breaker allows, and within its time.
+fn guarded(
+    step: &Step,
+    policy: &Policy,
+    timeout: Option<Timeout>,
+    bench: &mut Bench<'_>,
+) -> Report {
     let clock = bench.control.clock;
-    let start = clock.now();
-    if policy.breaker.as_ref().is_some_and(|breaker| breaker.admit(start).is_err()) {
-        return Report { result: Err(NodeError::Resting), retries: 0 };
+    if policy.breaker.as_ref().is_some_and(|breaker| breaker.admit(clock.now()).is_err()) {
+        return Report::new(Err(NodeError::Resting));
     }
-    let limit = policy.timeout_ms.and_then(|ms| start.checked_add(Duration::from_millis(ms)));
     let mut control = bench.control;
-    control.deadline = earlier(control.deadline, limit);
+    control.deadline = earlier(control.deadline, timeout.map(|timeout| timeout.end));
     let (result, retries) = tries(step, policy, bench, control);
-    let is_late = limit.is_some_and(|limit| clock.now() > limit);
-    // The run's own end is not the node's fault; that of its own time is.
-    let result = match result {
-        Err(NodeError::CalledOff) if is_late && !bench.control.is_over() => {
-            Err(NodeError::TimedOut(policy.timeout_ms.unwrap_or_default()))
-        }
-        Ok(_) if is_late => Err(NodeError::TimedOut(policy.timeout_ms.unwrap_or_default())),
-        other => other,
-    };
+    let result = in_time(result, timeout, &bench.control);
     if let Some(breaker) = &policy.breaker {
         match &result {
             Ok(_) => breaker.succeeded(),
@@ -172,7 +194,23 @@ fn with_policy(step: &Step, policy: &Policy, bench: &mut Bench<'_>) -> Report {
             Err(_) => breaker.failed(clock.now()),
         }
     }
-    Report { result, retries }
+    Report { retries, ..Report::new(result) }
+}
+
+/// The run's own end is not the node's fault; that of its own time is.
+fn in_time(
+    result: Result<u16, NodeError>,
+    timeout: Option<Timeout>,
+    run: &Control<'_>,
+) -> Result<u16, NodeError> {
+    let Some(Timeout { ms, .. }) = timeout.filter(|timeout| run.clock.now() > timeout.end) else {
+        return result;
+    };
+    match result {
+        Err(NodeError::CalledOff) if !run.is_over() => Err(NodeError::TimedOut(ms)),
+        Ok(_) => Err(NodeError::TimedOut(ms)),
+        other => other,
+    }
 }
 
 /// Tries a step until it succeeds, or is hopeless, or was tried often enough, or its time is up.
@@ -212,6 +250,7 @@ fn tries(
     }
 }
 
+/// The earlier of two ends.
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),

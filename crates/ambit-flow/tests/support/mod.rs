@@ -2,7 +2,14 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
-use ambit_flow::{BuildError, Context, Executor, Graph, GraphDef, Outcome, Registry, RunError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ambit_flow::{
+    BuildError, CachedResult, Context, Executor, Graph, GraphDef, Outcome, Registry, ResultCache,
+    RunError,
+};
 use ambit_mem::{Account, Budget, Bytes, Priority};
 
 /// An account of a budget of its own.
@@ -51,4 +58,31 @@ pub fn run_with(
 
 pub fn run(yaml: &str, input: serde_json::Value) -> (Context, Executor, Result<Outcome, RunError>) {
     run_with(yaml, &Registry::new(), input)
+}
+
+/// Keeps every result.
+#[derive(Debug, Default)]
+pub struct All(Mutex<HashMap<Arc<[u8]>, CachedResult>>);
+
+impl All {
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+impl ResultCache for All {
+    fn get(&self, key: &[u8]) -> Option<CachedResult> {
+        self.0.lock().unwrap().get(key).cloned()
+    }
+
+    fn insert(&self, key: Arc<[u8]>, result: CachedResult, _: Option<Duration>) {
+        self.0.lock().unwrap().insert(key, result);
+    }
+}
+
+/// A registry whose graphs may keep results, and where they are kept.
+pub fn keeping() -> (Registry, Arc<All>) {
+    let (mut registry, all) = (Registry::new(), Arc::new(All::default()));
+    registry.set_results(all.clone());
+    (registry, all)
 }
