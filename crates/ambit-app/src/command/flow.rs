@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ambit_flow::{
-    BuildError, ContextPool, Drawing, Executor, FormatError, Graph, GraphDef, MAX_FILE, NodeTrace,
-    Port, RunError, RunOptions, Timing,
+    BuildError, ContextPool, Drawing, FormatError, Graph, GraphDef, Lookup, MAX_FILE, NodeTrace,
+    Port, RunError, RunOptions,
 };
 use ambit_mem::{Account, Budget, Bytes, PoolConfig, Priority, default_limit};
 use clap::{Args, Subcommand};
@@ -20,7 +20,7 @@ use serde_json::Value as Json;
 
 use super::Session;
 use crate::exit::{Code, Failure};
-use crate::flow::{Place, registry, uses_store, writes};
+use crate::flow::{Place, Results, Runner, keeps_results, registry, uses_store, writes};
 use crate::output::{clean, counted};
 
 /// Runs before what is measured, so that buffers have their sizes.
@@ -68,6 +68,12 @@ struct RunArguments {
     /// File for a drawing of the last run: .svg or .dot
     #[arg(long, value_name = "FILE")]
     draw: Option<PathBuf>,
+    /// Run independent nodes, and the elements of lists, on so many threads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: u16,
+    /// Bytes that results of nodes with `cache` may take [default: 16MiB, or an eighth of the budget]
+    #[arg(long, value_name = "BYTES")]
+    cache: Option<Bytes>,
     /// Milliseconds that a run may take
     #[arg(long, value_name = "MS")]
     timeout: Option<u64>,
@@ -117,6 +123,8 @@ struct PrintedTrace {
     state: &'static str,
     seconds: f64,
     bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<&'static str>,
 }
 
 /// What many runs took.
@@ -156,7 +164,7 @@ fn read(file: &Path) -> Result<GraphDef, Failure> {
     Ok(GraphDef::from_text(&text)?)
 }
 
-fn open(file: &Path, session: &Session) -> Result<Opened, Failure> {
+fn open(file: &Path, cache: Option<Bytes>, session: &Session) -> Result<Opened, Failure> {
     let def = read(file).map_err(|failure| failure.within(file.display()))?;
     let store = match (uses_store(&def), writes(&def)) {
         (false, _) => None,
@@ -168,7 +176,7 @@ fn open(file: &Path, session: &Session) -> Result<Opened, Failure> {
         None => Budget::new(session.settings.budget.value.unwrap_or_else(|| default_limit().0)),
     };
     let place = Place::new(store, &budget, session.name());
-    build(&def, &place, &budget).map_err(|failure| failure.within(file.display()))
+    build(&def, &place, cache, &budget).map_err(|failure| failure.within(file.display()))
 }
 
 /// Builds without a store: names, rules and types are checked, and nothing is opened.
@@ -176,12 +184,18 @@ fn open_to_look(file: &Path, session: &Session) -> Result<Opened, Failure> {
     let def = read(file).map_err(|failure| failure.within(file.display()))?;
     let budget = Budget::new(session.settings.budget.value.unwrap_or_else(|| default_limit().0));
     let place = Place::new(None, &budget, session.name());
-    build(&def, &place, &budget).map_err(|failure| failure.within(file.display()))
+    build(&def, &place, None, &budget).map_err(|failure| failure.within(file.display()))
 }
 
-fn build(def: &GraphDef, place: &Arc<Place>, budget: &Budget) -> Result<Opened, Failure> {
+fn build(
+    def: &GraphDef,
+    place: &Arc<Place>,
+    cache: Option<Bytes>,
+    budget: &Budget,
+) -> Result<Opened, Failure> {
     let account = budget.account("flow", Priority::Query);
-    let graph = Graph::build(def, &registry(place), &account)?;
+    let results = keeps_results(def).then(|| Results::new(cache, budget)).transpose()?;
+    let graph = Graph::build(def, &registry(place, results), &account)?;
     Ok(Opened { graph, account })
 }
 
@@ -237,11 +251,11 @@ fn write_drawing(drawing: &Drawing<'_>, out: &Path) -> Result<(), Failure> {
 
 fn run_graph(arguments: &RunArguments, session: &mut Session) -> Result<Code, Failure> {
     let inputs = inputs(&arguments.input)?;
-    let Opened { graph, account } = open(&arguments.file, session)?;
+    let Opened { graph, account } = open(&arguments.file, arguments.cache, session)?;
     let pool = ContextPool::new(PoolConfig::default(), &account.child("contexts"))?;
-    let mut executor = Executor::new(&graph, &account)?;
+    let mut runner = Runner::new(&graph, arguments.workers.into(), &account)?;
     if arguments.trace || arguments.draw.is_some() {
-        executor.set_timing(Timing::On);
+        runner.take_times();
     }
     for input in &inputs {
         let ran = one_input(
@@ -249,7 +263,7 @@ fn run_graph(arguments: &RunArguments, session: &mut Session) -> Result<Code, Fa
             &mut Work {
                 graph: &graph,
                 pool: &pool,
-                executor: &mut executor,
+                runner: &mut runner,
                 allocator: session.allocator,
             },
             input,
@@ -257,7 +271,7 @@ fn run_graph(arguments: &RunArguments, session: &mut Session) -> Result<Code, Fa
         print(&ran, session)?;
     }
     if let Some(out) = &arguments.draw {
-        write_drawing(&Drawing::new(&graph).with_trace(executor.trace()), out)?;
+        write_drawing(&Drawing::new(&graph).with_trace(runner.trace().into_iter()), out)?;
     }
     Ok(Code::Done)
 }
@@ -266,7 +280,7 @@ fn run_graph(arguments: &RunArguments, session: &mut Session) -> Result<Code, Fa
 struct Work<'a> {
     graph: &'a Graph,
     pool: &'a ContextPool,
-    executor: &'a mut Executor,
+    runner: &'a mut Runner,
     allocator: fn() -> ambit_mem::AllocatorStats,
 }
 
@@ -284,7 +298,7 @@ fn one_input(arguments: &RunArguments, work: &mut Work<'_>, input: &Json) -> Res
             arguments.timeout.and_then(|ms| Instant::now().checked_add(Duration::from_millis(ms)));
         let budget = arguments.run_budget.unwrap_or(Bytes::MAX);
         let options = RunOptions { deadline, budget, ..RunOptions::default() };
-        let outcome = work.executor.run_with(&mut context, &options)?;
+        let outcome = work.runner.run(&mut context, &options)?;
         if run + 1 == warm_up + arguments.repeat {
             let taken = measured.map(|(before, start)| {
                 let allocations = (work.allocator)().allocations - before.allocations;
@@ -302,12 +316,16 @@ fn one_input(arguments: &RunArguments, work: &mut Work<'_>, input: &Json) -> Res
         allocations_per_run: allocations as f64 / arguments.repeat as f64,
         reuse_rate: work.pool.stats().reuse_rate(),
     });
-    let failures = work.executor.failures().iter().map(|failure| PrintedFailure {
+    let failures = work.runner.failures().iter().map(|failure| PrintedFailure {
         node: failure.node.clone(),
         error: failure.error.to_string(),
     });
     let failures = failures.collect();
-    let trace = if arguments.trace { work.executor.trace().map(traced).collect() } else { vec![] };
+    let trace = if arguments.trace {
+        work.runner.trace().into_iter().map(traced).collect()
+    } else {
+        vec![]
+    };
     let (ran, skipped, failed) = (outcome.ran, outcome.skipped, outcome.failed);
     Ok(Ran { outputs, ran, skipped, failed, failures, trace, repeated })
 }
@@ -318,6 +336,11 @@ fn traced(trace: NodeTrace<'_>) -> PrintedTrace {
         state: trace.state.name(),
         seconds: trace.time.as_secs_f64(),
         bytes: trace.bytes,
+        cache: match trace.lookup {
+            Lookup::None => None,
+            Lookup::Hit => Some("hit"),
+            Lookup::Miss => Some("miss"),
+        },
     }
 }
 
@@ -352,9 +375,14 @@ fn print(ran: &Ran, session: &mut Session) -> Result<(), Failure> {
     for PrintedFailure { node, error } in &ran.failures {
         output.line(format_args!("failed {}: {}", clean(node), clean(error)))?;
     }
-    for PrintedTrace { node, state, seconds, bytes } in &ran.trace {
+    for PrintedTrace { node, state, seconds, bytes, cache } in &ran.trace {
         let took = Duration::from_secs_f64(*seconds);
-        output.line(format_args!("{state:<8} {took:>10.1?} {bytes:>9} B  {}", clean(node)))?;
+        let cache = match cache {
+            Some("hit") => ", from the cache",
+            _ => "",
+        };
+        let node = clean(node);
+        output.line(format_args!("{state:<8} {took:>10.1?} {bytes:>9} B  {node}{cache}"))?;
     }
     if let Some(Repeated { runs, us_per_run, allocations_per_run, reuse_rate }) = ran.repeated {
         output.line(format_args!(

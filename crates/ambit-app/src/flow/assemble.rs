@@ -3,7 +3,7 @@
 //! Texts come in order, those that were searched for first, each under its key, as long as they fit
 //! whole; one that does not fit is left out, and shorter ones after it may still fit.
 
-use ambit_flow::{Node, NodeError, Ports, Registry, Scope, Type, Value, ValueRef};
+use ambit_flow::{Node, NodeError, Ports, Purity, Registry, Scope, Type, Value, ValueRef};
 use ambit_mem::Bytes;
 use serde_json::{Value as Json, json};
 
@@ -36,6 +36,10 @@ impl Node for Assemble {
             .read_optional("related", Type::List)
             .write("context", Type::Text)
             .write("sources", Type::List)
+    }
+
+    fn purity(&self) -> Purity {
+        Purity::Pure
     }
 
     fn run(&self, scope: &mut Scope<'_>) -> Result<(), NodeError> {

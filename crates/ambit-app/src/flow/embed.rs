@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ambit_embed::{Embedder, StaticEmbedder};
-use ambit_flow::{Node, NodeError, Ports, Registry, Scope, Type};
+use ambit_flow::{Node, NodeError, Ports, Purity, Registry, Scope, Type};
 use ambit_mem::Bytes;
 
 use super::Place;
@@ -27,6 +27,10 @@ pub(super) fn add(registry: &mut Registry, place: &Arc<Place>) {
 impl Node for Embed {
     fn ports(&self) -> Ports {
         Ports::new().read("text", Type::Text).write("vector", Type::Floats)
+    }
+
+    fn purity(&self) -> Purity {
+        Purity::Pure
     }
 
     fn run(&self, scope: &mut Scope<'_>) -> Result<(), NodeError> {

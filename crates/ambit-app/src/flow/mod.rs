@@ -1,5 +1,5 @@
 //! Nodes of logic graphs that work on a store: `embed`, `search`, `expand`, `assemble`, `get`,
-//! `put`.
+//! `put`; and `http`, which asks a server.
 //!
 //! A graph names them as it names the kinds of `ambit-flow`; [`registry`] knows both. The store and
 //! the embedder are opened once, and only for a graph that uses them.
@@ -11,6 +11,7 @@
 //! | `expand` | `collection`, `depth`, `direction`, `max` | `hits` | `related`: `key`, `from`, `relation`, `weight`, `depth`, `kind`, `text`, `properties` |
 //! | `assemble` | `max_bytes` | `hits`, `related` | `context`, `sources` |
 //! | `get` | `collection` | `key` | `entity` |
+//! | `http` | `url`, `method`, `headers`, `body`, `pick`, `timeout_ms`, `max_bytes` | what `{{name}}` stands for | `response`, `status` |
 //! | `put` | `collection`, `space` | `entity`, or `key`, `kind`, `text`, `properties`; `vector`, `relations` | `stored` |
 //!
 //! `search`, `expand` and `get` see what `put` has stored before them in the same run.
@@ -19,24 +20,34 @@ mod assemble;
 mod embed;
 mod expand;
 mod get;
+mod http;
 mod place;
 mod put;
+mod results;
+mod runner;
 mod search;
 
 pub use place::{Place, uses_store, writes};
+pub use results::{Results, keeps_results};
+pub use runner::Runner;
 
 use std::sync::Arc;
 
 use ambit_flow::{NodeError, Registry};
 
-/// The kinds of `ambit-flow`, and those that work on the store.
-pub fn registry(place: &Arc<Place>) -> Registry {
+/// The kinds of `ambit-flow`, and those of this folder; `results` keeps what nodes say is to be
+/// kept.
+pub fn registry(place: &Arc<Place>, results: Option<Arc<Results>>) -> Registry {
     let mut registry = Registry::new();
+    if let Some(results) = results {
+        registry.set_results(results);
+    }
     embed::add(&mut registry, place);
     search::add(&mut registry, place);
     expand::add(&mut registry, place);
     assemble::add(&mut registry);
     get::add(&mut registry, place);
+    http::add(&mut registry);
     put::add(&mut registry, place);
     registry
 }

@@ -1,6 +1,6 @@
 //! Where nodes work: the store, its collections, the embedder.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use ambit_embed::{EmbedError, StaticEmbedder};
 use ambit_flow::{GraphDef, NodeError, NodeFault};
@@ -20,6 +20,7 @@ pub struct Place {
     /// The collection of nodes that name none.
     collection: String,
     embedder: OnceLock<Arc<StaticEmbedder>>,
+    making: Mutex<()>,
 }
 
 impl Place {
@@ -30,6 +31,7 @@ impl Place {
             budget: budget.clone(),
             collection: collection.to_owned(),
             embedder: OnceLock::new(),
+            making: Mutex::new(()),
         })
     }
 
@@ -44,6 +46,11 @@ impl Place {
             other => NodeFault::Config(other.to_string()),
         })?;
         Ok(Arc::clone(self.embedder.get_or_init(|| Arc::new(embedder))))
+    }
+
+    /// The right to make collections and spaces.
+    pub(super) fn making(&self) -> MutexGuard<'_, ()> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn store(&self) -> Result<&Store, NodeError> {

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use ambit_flow::{Node, NodeError, NodeFault, Ports, Registry, Scope, Type, ValueRef};
+use ambit_flow::{Node, NodeError, NodeFault, Ports, Purity, Registry, Scope, Type, ValueRef};
 use ambit_mem::Bytes;
 use ambitdb::{Entity, Metric, Properties, Relation, SpaceKind, WriteBatch};
 use serde::Deserialize as _;
@@ -84,6 +84,8 @@ impl Put {
 
     /// Makes the spaces that the entities' embeddings are for and that are not there.
     fn make_spaces(&self, name: &str, entities: &[Entity]) -> Result<(), NodeError> {
+        // Nodes at work at once make each of them once.
+        let _making = self.place.making();
         let mut collection = self.place.collection_or_new(Some(name))?;
         for (space, row) in entities.iter().flat_map(|entity| &entity.embeddings) {
             if collection.space(space).is_ok() {
@@ -115,6 +117,10 @@ impl Node for Put {
             .read_optional("vector", Type::Floats)
             .read_optional("relations", Type::List)
             .write("stored", Type::Int)
+    }
+
+    fn purity(&self) -> Purity {
+        Purity::Acting
     }
 
     fn run(&self, scope: &mut Scope<'_>) -> Result<(), NodeError> {

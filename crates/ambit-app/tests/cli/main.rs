@@ -8,6 +8,7 @@ mod array;
 mod entities;
 mod failures;
 mod flow;
+mod http;
 mod importing;
 mod indexing;
 mod inspecting;
@@ -15,4 +16,5 @@ mod output;
 mod querying;
 #[cfg(unix)]
 mod running;
+mod server;
 mod settings;
