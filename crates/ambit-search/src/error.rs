@@ -37,6 +37,11 @@ pub enum SearchError {
     },
     /// The score to be reached is NaN.
     NotAScore,
+    /// A term of a sparse query is too long, or not above the one before it.
+    BadTerm {
+        /// The term in the query.
+        position: usize,
+    },
     /// The scratch of the search does not fit the budget.
     OverBudget(OverBudget),
     /// The source could not give a block or compare two keys.
@@ -83,6 +88,11 @@ impl fmt::Display for SearchError {
                  give a non-zero query, or use another metric"
             ),
             Self::NotAScore => f.write_str("the score to be reached is NaN: give a number"),
+            Self::BadTerm { position } => write!(
+                f,
+                "term {position} of the query is longer than 255 bytes, or not below the one \
+                 after it: give terms sorted, each once"
+            ),
             Self::OverBudget(_) => f.write_str("no room for the scratch of the search"),
             Self::Source { block: Some(block), .. } => write!(f, "cannot scan block {block}"),
             Self::Source { block: None, .. } => f.write_str("cannot compare keys of equal scores"),

@@ -21,7 +21,9 @@ mod query;
 mod refine;
 mod scorer;
 mod source;
+pub mod sparse;
 mod strips;
+pub mod text;
 mod threads;
 mod top;
 

@@ -32,6 +32,11 @@ impl Goodness {
         Self(value)
     }
 
+    /// The number that it was made of.
+    pub(crate) fn value(self) -> f64 {
+        self.0
+    }
+
     /// Compares so that the better score is greater; zeros of both signs are equal, and so are
     /// all NaN.
     pub(crate) fn compare(self, other: Self) -> std::cmp::Ordering {

@@ -20,6 +20,21 @@ use crate::source::{DenseSource, RowRef, SourceError};
 /// Entries that are taken at once; more are taken as they are needed.
 const FIRST_ENTRIES: usize = 1024;
 
+/// Whose keys break ties.
+pub(crate) trait KeyOrder {
+    /// Compares the keys of two rows.
+    ///
+    /// # Errors
+    /// Whatever keeps them from being read.
+    fn compare_keys(&self, a: RowRef, b: RowRef) -> Result<Ordering, SourceError>;
+}
+
+impl<S: DenseSource + ?Sized> KeyOrder for S {
+    fn compare_keys(&self, a: RowRef, b: RowRef) -> Result<Ordering, SourceError> {
+        DenseSource::compare_keys(self, a, b)
+    }
+}
+
 /// A scored row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Entry {
@@ -28,7 +43,7 @@ pub(crate) struct Entry {
 }
 
 /// Greater is better: by goodness, then the smaller key.
-fn compare<S: DenseSource + ?Sized>(
+fn compare<S: KeyOrder + ?Sized>(
     source: &S,
     a: &Entry,
     b: &Entry,
@@ -73,7 +88,7 @@ impl Top {
     /// # Errors
     ///
     /// `OverBudget` if the heap must grow and cannot, or what the source says to a comparison.
-    pub(crate) fn offer<S: DenseSource + ?Sized>(
+    pub(crate) fn offer<S: KeyOrder + ?Sized>(
         &mut self,
         entry: Entry,
         source: &S,
@@ -98,7 +113,7 @@ impl Top {
     /// # Errors
     ///
     /// What the source says to a comparison.
-    pub(crate) fn into_sorted<S: DenseSource + ?Sized>(
+    pub(crate) fn into_sorted<S: KeyOrder + ?Sized>(
         mut self,
         source: &S,
     ) -> Result<Vec<Entry>, SourceError> {
@@ -128,7 +143,7 @@ impl Top {
     }
 
     /// Moves the last entry up to its place.
-    fn sift_up<S: DenseSource + ?Sized>(&mut self, source: &S) -> Result<(), SourceError> {
+    fn sift_up<S: KeyOrder + ?Sized>(&mut self, source: &S) -> Result<(), SourceError> {
         let mut at = self.heap.len() - 1;
         while at > 0 {
             let parent = (at - 1) / 2;
@@ -142,7 +157,7 @@ impl Top {
     }
 
     /// Moves the root down to its place in the heap of the first `len` entries.
-    fn sift_down<S: DenseSource + ?Sized>(
+    fn sift_down<S: KeyOrder + ?Sized>(
         &mut self,
         source: &S,
         len: usize,
