@@ -4,7 +4,7 @@ use ambit_store::engine::{RowRef, Snapshot, TableView};
 
 use crate::entity::{Body, Entity, EntityId, Relation, corrupt};
 use crate::error::{Error, Result};
-use crate::schema::{BODY, Schema, Space, relation_table, vector_column};
+use crate::schema::{BODY, Schema, Space, SpaceKind, relation_table, vector_column};
 use crate::store::{Store, find_table, id_at, no_space, view_of};
 
 /// One collection as it was when it was asked for. Later writes do not show; ask for it again.
@@ -87,6 +87,17 @@ impl Collection {
         self.schema.position(space).ok_or_else(|| no_space(&self.name, space, &self.schema))
     }
 
+    /// The position of a space that holds dense vectors.
+    pub(crate) fn dense(&self, space: &str) -> Result<usize> {
+        let position = self.position(space)?;
+        let holds = match self.schema.spaces[position].kind {
+            SpaceKind::Dense { .. } => return Ok(position),
+            SpaceKind::Sparse { .. } => "terms with weights",
+            SpaceKind::Text { .. } => "the words of texts",
+        };
+        Err(Error::invalid(format!("space {space} holds {holds}, not dense vectors")))
+    }
+
     pub(crate) fn store(&self) -> &Store {
         &self.store
     }
@@ -109,7 +120,7 @@ impl Collection {
     }
 
     pub(crate) fn vectors(&self, space: &str) -> Result<(usize, &Space)> {
-        let position = self.position(space)?;
+        let position = self.dense(space)?;
         Ok((vector_column(position), &self.schema.spaces[position]))
     }
 
@@ -120,14 +131,20 @@ impl Collection {
         };
         let info = self.info(row)?;
         let mut embeddings = std::collections::BTreeMap::new();
+        let mut sparse = std::collections::BTreeMap::new();
         for (position, space) in self.schema.spaces.iter().enumerate() {
-            if let Some(cell) = self.view.cell(row, vector_column(position))? {
+            let Some(cell) = self.view.cell(row, vector_column(position))? else {
+                continue;
+            };
+            if space.is_dense() {
                 let vector = bytemuck::allocation::pod_collect_to_vec(&cell);
                 embeddings.insert(space.name.clone(), vector);
+            } else if let Some(vector) = crate::sparse::vector_at(&self.view, row, position)? {
+                sparse.insert(space.name.clone(), vector);
             }
         }
         let EntityInfo { key, kind, text, properties, .. } = info;
-        Ok(Some(Entity { key, kind, text, properties, embeddings }))
+        Ok(Some(Entity { key, kind, text, properties, embeddings, sparse }))
     }
 
     /// The entity of `key`, without its vectors.
@@ -239,9 +256,13 @@ impl Collection {
         crate::export::export(&self.store, self, space, each)
     }
 
-    /// Number of vectors in a space.
+    /// Number of vectors in a space; of a text space, none.
     pub fn vectors_in(&self, space: &str) -> Result<u64> {
-        let (column, _) = self.vectors(space)?;
+        let position = self.position(space)?;
+        let column = vector_column(position);
+        if !self.schema.spaces[position].is_dense() {
+            return crate::sparse::count(&self.view, position);
+        }
         let mut count = 0;
         for block in self.view.blocks(column, 64 << 10) {
             self.view.visit(&block, &[column + 1], &mut |block| {

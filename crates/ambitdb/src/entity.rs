@@ -7,6 +7,7 @@ use ambit_store::StoreError;
 use ambit_store::wire::{Put, Reader, WireError};
 
 use crate::error::{Error, Result};
+use crate::sparse::SparseVector;
 use crate::value::{MAX_DEPTH, Properties, Value, put_properties, read_properties};
 
 /// Bytes of an entity's key. At least 1.
@@ -33,6 +34,8 @@ pub struct Entity {
     pub properties: Properties,
     /// Vectors by space: each has the space's dim of float32 values, kept bit for bit.
     pub embeddings: BTreeMap<String, Vec<f32>>,
+    /// Terms and weights by sparse space, kept bit for bit.
+    pub sparse: BTreeMap<String, SparseVector>,
 }
 
 /// A directed edge between two entities of a collection.
@@ -74,6 +77,19 @@ impl Body {
         }
         put_properties(&mut bytes, properties);
         bytes
+    }
+
+    /// The text of an encoded body, in place.
+    pub(crate) fn text_of(bytes: &[u8]) -> Result<Option<&str>> {
+        let read = || -> std::result::Result<Option<&str>, WireError> {
+            let mut reader = Reader::new(bytes);
+            reader.bytes("a kind")?;
+            match reader.u8("a text's presence")? {
+                0 => Ok(None),
+                _ => reader.str("a text").map(Some),
+            }
+        };
+        read().map_err(|error| corrupt(format!("an entity's body: {error}")))
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {

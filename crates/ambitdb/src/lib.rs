@@ -38,6 +38,7 @@ mod entity;
 mod error;
 mod export;
 mod filter;
+mod fused;
 mod group;
 mod import;
 mod key;
@@ -45,12 +46,15 @@ mod memory;
 mod schema;
 mod search;
 mod source;
+mod sparse;
 mod store;
 mod value;
 
 pub use ambit_cache::CacheStats;
 pub use ambit_mem::audit::MemorySnapshot;
 pub use ambit_mem::{Budget, Bytes, Owner};
+pub use ambit_search::sparse::SparseWork;
+pub use ambit_search::text::Language;
 pub use ambit_search::{Exactness, Sharing};
 pub use ambit_store::engine::{MergeProgress, Reclaimed, VerifyReport, VersionInfo};
 pub use ambit_vector::Metric;
@@ -62,10 +66,14 @@ pub use cursor::Cursor;
 pub use entity::{Entity, EntityId, MAX_BODY, MAX_KEY, MAX_KIND, Relation};
 pub use error::{Error, ErrorKind, Result};
 pub use filter::{Filter, MAX_FILTER};
+pub use fused::{
+    Fused, FusedAnswer, FusedHit, FusedRequest, FusedSpace, Fusion, Place, SpaceQuery, fuse,
+};
 pub use group::{Group, Groups};
 pub use import::{Import, ImportReport};
 pub use key::compare_keys;
 pub use schema::{MAX_DIM, MAX_NAME, MAX_SPACES, Space, SpaceKind};
 pub use search::{Answer, Hit, MAX_K, SearchRequest};
+pub use sparse::{EachSparse, IndexReport, SparseVector, Terms, TermsAnswer, TermsRequest};
 pub use store::{CollectionInfo, SpaceInfo, Store};
 pub use value::{MAX_DEPTH, Properties, Value};

@@ -222,7 +222,7 @@ impl Collection {
         account: &Account,
         search: &mut dyn FnMut(&SpaceSource<'_>, Metric) -> Result<T>,
     ) -> Result<T> {
-        let position = self.position(request.space)?;
+        let position = self.dense(request.space)?;
         let Space { dim, metric, .. } = self.spaces()[position];
         let matches =
             request.filter.map(|filter| Matches::new(self, filter, account)).transpose()?;

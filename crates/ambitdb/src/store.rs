@@ -27,6 +27,7 @@ use crate::schema::{
     ID, Schema, Space, SpaceKind, check_name, is_relation_table, norm_column, relation_table,
     vector_column,
 };
+use crate::sparse::SparseVector;
 
 /// Rows that a write copies towards a merge, at most, where one is due.
 const TIDY_ROWS: u32 = 4096;
@@ -67,9 +68,11 @@ pub struct CollectionInfo {
 pub struct SpaceInfo {
     /// Its name.
     pub name: String,
-    /// Elements of a vector.
+    /// What it holds.
+    pub kind: SpaceKind,
+    /// Elements of a vector; of a sparse space the terms there are; 0 of a text space.
     pub dim: usize,
-    /// What nearest means.
+    /// What nearest means; the inner product in sparse and text spaces.
     pub metric: Metric,
 }
 
@@ -174,7 +177,7 @@ impl Store {
             infos.push(CollectionInfo {
                 entities,
                 spaces: spaces
-                    .map(|Space { name, dim, metric }| SpaceInfo { name, dim, metric })
+                    .map(|Space { name, kind, dim, metric }| SpaceInfo { name, kind, dim, metric })
                     .collect(),
                 segments: table.segments,
                 disk: table.disk,
@@ -425,6 +428,9 @@ impl<'a> Plan<'a> {
         for (name, vector) in &entity.embeddings {
             norms.push(target.check_vector(collection, &entity.key, name, vector)?);
         }
+        for (name, vector) in &entity.sparse {
+            target.check_sparse(collection, &entity.key, name, vector)?;
+        }
         let id = target.id_of(&entity.key)?.0.to_le_bytes();
         let mut cells: Vec<Option<&[u8]>> = vec![None; target.schema.width()];
         cells[crate::schema::BODY] = Some(&body);
@@ -433,6 +439,12 @@ impl<'a> Plan<'a> {
             if let Some(space) = target.schema.position(name) {
                 cells[vector_column(space)] = Some(bytemuck::cast_slice(vector));
                 cells[norm_column(space)] = Some(norm);
+            }
+        }
+        for (name, vector) in &entity.sparse {
+            if let Some(space) = target.schema.position(name) {
+                cells[vector_column(space)] = Some(bytemuck::cast_slice(&vector.ids));
+                cells[norm_column(space)] = Some(bytemuck::cast_slice(&vector.weights));
             }
         }
         let table = target.id;
@@ -454,6 +466,11 @@ impl Target {
             return Err(no_space(collection, name, &self.schema));
         };
         let space = &self.schema.spaces[position];
+        if !space.is_dense() {
+            return Err(Error::invalid(format!(
+                "{key}: a dense vector for space {name}, which holds terms; give it as sparse"
+            )));
+        }
         if vector.len() != space.dim {
             return Err(Error::invalid(format!(
                 "{key}: {} values for space {name}, which has dimension {}",
@@ -469,6 +486,25 @@ impl Target {
             )));
         }
         Ok((position, norm.to_le_bytes()))
+    }
+
+    /// Holds terms and weights against their space.
+    fn check_sparse(
+        &self,
+        collection: &str,
+        key: &str,
+        name: &str,
+        vector: &SparseVector,
+    ) -> Result<()> {
+        let Some(position) = self.schema.position(name) else {
+            return Err(no_space(collection, name, &self.schema));
+        };
+        let SpaceKind::Sparse { dim } = self.schema.spaces[position].kind else {
+            return Err(Error::invalid(format!(
+                "{key}: terms with weights for space {name}, which is not sparse"
+            )));
+        };
+        vector.check(dim).map_err(|what| Error::invalid(format!("{key}: space {name}: {what}")))
     }
 
     fn id_of(&mut self, key: &str) -> Result<EntityId> {

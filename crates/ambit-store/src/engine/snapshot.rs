@@ -272,6 +272,18 @@ impl TableView {
         self.dead.get(part as usize).is_some_and(|dead| dead.contains(row))
     }
 
+    /// Calls `each` with the dead rows of segment `part` among `rows`, ascending, until it returns false.
+    pub fn dead_rows(&self, part: u32, rows: Range<u32>, each: &mut dyn FnMut(u32) -> bool) {
+        if let Some(dead) = self.dead.get(part as usize) {
+            dead.range(rows).all(each);
+        }
+    }
+
+    /// How many of `rows` of segment `part` are dead.
+    pub fn dead_len(&self, part: u32, rows: Range<u32>) -> u64 {
+        self.dead.get(part as usize).map_or(0, |dead| dead.range_cardinality(rows))
+    }
+
     /// Calls `f` with the cells of a block; all `columns` must be present in the same rows.
     pub fn visit(
         &self,
