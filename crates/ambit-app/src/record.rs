@@ -1,7 +1,8 @@
 //! Entities as JSON, one object per line: what `add` reads and `get` prints.
 //!
 //! ```json
-//! {"key": "a", "kind": "note", "text": "...", "properties": {"year": 1999}, "embeddings": {"text": [0.1, -2]}}
+//! {"key": "a", "kind": "note", "text": "...", "properties": {"year": 1999}, "embeddings": {"text": [0.1, -2]},
+//!  "sparse": {"terms": {"ids": [3, 700], "weights": [0.5, 1]}}}
 //! ```
 //!
 //! Numbers of an embedding are parsed straight to float32, so that what `get` prints comes back
@@ -12,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use ambitdb::{Entity, Value};
+use ambitdb::{Entity, SparseVector, Value};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::value::RawValue;
@@ -42,6 +43,7 @@ pub fn parse(line: &[u8]) -> Result<Entity, String> {
         text: record.text,
         properties: record.properties.0.into_iter().map(|(name, json)| (name, json.0)).collect(),
         embeddings: record.embeddings.0.into_iter().map(|(space, row)| (space, row.0)).collect(),
+        sparse: record.sparse.0.into_iter().map(|(space, row)| (space, row.into())).collect(),
     })
 }
 
@@ -57,6 +59,22 @@ struct Record {
     properties: Named<Json>,
     #[serde(default)]
     embeddings: Named<Row>,
+    #[serde(default)]
+    sparse: Named<SparseRow>,
+}
+
+/// A sparse embedding.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SparseRow {
+    ids: Vec<u32>,
+    weights: Row,
+}
+
+impl From<SparseRow> for SparseVector {
+    fn from(SparseRow { ids, weights }: SparseRow) -> Self {
+        Self { ids, weights: weights.0 }
+    }
 }
 
 /// A JSON object whose names differ.
@@ -242,11 +260,24 @@ impl Serialize for Printed<'_> {
                 let rows: BTreeMap<&String, PrintedRow> =
                     entity.embeddings.iter().map(|(space, row)| (space, PrintedRow(row))).collect();
                 object.serialize_entry("embeddings", &rows)?;
+                if !entity.sparse.is_empty() {
+                    let rows: BTreeMap<&String, PrintedSparse> = entity
+                        .sparse
+                        .iter()
+                        .map(|(space, row)| (space, PrintedSparse(row)))
+                        .collect();
+                    object.serialize_entry("sparse", &rows)?;
+                }
             }
             Vectors::Hidden => {
                 let dims: BTreeMap<&String, usize> =
                     entity.embeddings.iter().map(|(space, row)| (space, row.len())).collect();
                 object.serialize_entry("dims", &dims)?;
+                if !entity.sparse.is_empty() {
+                    let terms: BTreeMap<&String, usize> =
+                        entity.sparse.iter().map(|(space, row)| (space, row.ids.len())).collect();
+                    object.serialize_entry("terms", &terms)?;
+                }
             }
         }
         object.end()
@@ -292,6 +323,19 @@ impl Serialize for PrintedRow<'_> {
     }
 }
 
+/// A sparse embedding as JSON, every bit of it.
+#[derive(Debug)]
+pub struct PrintedSparse<'a>(pub &'a SparseVector);
+
+impl Serialize for PrintedSparse<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(Some(2))?;
+        object.serialize_entry("ids", &self.0.ids)?;
+        object.serialize_entry("weights", &PrintedRow(&self.0.weights))?;
+        object.end()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -303,10 +347,12 @@ mod tests {
 
     #[test]
     fn a_full_record_is_read_and_printed_again() {
-        let line = r#"{"key":"a#L1-L2","kind":"note","text":"two\nlines","properties":{"big":9007199254740993,"map":{"list":[1,2.5,true,null,"x"]}},"embeddings":{"text":[0.1,-0.0,1e-45]}}"#;
+        let line = r#"{"key":"a#L1-L2","kind":"note","text":"two\nlines","properties":{"big":9007199254740993,"map":{"list":[1,2.5,true,null,"x"]}},"embeddings":{"text":[0.1,-0.0,1e-45]},"sparse":{"terms":{"ids":[3,700],"weights":[-0.0,1e-45]}}}"#;
         let entity = parse(line.as_bytes()).unwrap();
         assert_eq!(entity.embeddings["text"][1].to_bits(), 0x8000_0000);
         assert_eq!(parse(printed(&entity).as_bytes()).unwrap().embeddings, entity.embeddings);
+        assert_eq!(entity.sparse["terms"].weights[0].to_bits(), 0x8000_0000);
+        assert_eq!(parse(printed(&entity).as_bytes()).unwrap().sparse, entity.sparse);
         assert!(printed(&entity).contains(r#""big":9007199254740993"#));
     }
 
@@ -321,7 +367,7 @@ mod tests {
     fn each_bad_line_says_what_is_wrong() {
         let long = format!(r#"{{"key":"{}"}}"#, "x".repeat(64 << 10));
         let deep = format!(r#"{{"key":"k","properties":{{"a":{}}}}}"#, "[".repeat(10_000));
-        let cases: [(&[u8], &str); 15] = [
+        let cases: [(&[u8], &str); 17] = [
             (b"", "not a JSON object"),
             (b"{", "EOF"),
             (br#"["k","",null,{},{}]"#, "not a JSON object"),
@@ -336,6 +382,8 @@ mod tests {
             (br#"{"key":"k","properties":{"a":18446744073709551615}}"#, "beyond 64-bit"),
             (br#"{"key":"k","embeddings":{"s":[1,1e39]}}"#, "number 1: 1e39 is beyond float32"),
             (br#"{"key":"k","embeddings":{"s":[null]}}"#, "number 0: null is no number"),
+            (br#"{"key":"k","sparse":{"s":{"ids":[1,-1],"weights":[1,1]}}}"#, "invalid value"),
+            (br#"{"key":"k","sparse":{"s":{"ids":[1]}}}"#, "missing field `weights`"),
             (deep.as_bytes(), "recursion limit"),
         ];
         for (line, expected) in cases {

@@ -13,6 +13,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Session;
+use super::indexes::WORDS_SPACE;
 use crate::exit::{Code, Failure};
 use crate::interrupt::Interrupt;
 use crate::output::{counted, grouped};
@@ -110,6 +111,7 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
             ));
         }
     }
+    super::indexes::build(session, &store, &interrupt)?;
     super::codes::build(session, &store, &interrupt)?;
     store.close()?;
     if !options.ack {
@@ -146,6 +148,10 @@ fn make_spaces(
     session: &Session,
 ) -> Result<(), Failure> {
     let collection = session.collection(store)?;
+    for space in entity.sparse.keys().filter(|space| collection.space(space).is_err()) {
+        store.create_space(session.name(), space, SpaceKind::Sparse { dim: u32::MAX })?;
+        session.output.note(format_args!("new space '{}': sparse", space.escape_debug()));
+    }
     for (space, row) in &entity.embeddings {
         if collection.space(space).is_ok() {
             continue;
@@ -158,6 +164,9 @@ fn make_spaces(
             row.len(),
             options.metric
         ));
+    }
+    if entity.text.is_some() && super::indexes::add_words(&collection, store)? {
+        session.output.note(format_args!("new space '{WORDS_SPACE}': the words of texts"));
     }
     Ok(())
 }

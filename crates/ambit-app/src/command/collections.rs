@@ -1,5 +1,6 @@
 //! `ambit collections`: names, spaces and sizes.
 
+use ambitdb::{Language, SpaceKind};
 use serde::Serialize;
 
 use super::Session;
@@ -18,8 +19,12 @@ struct Row {
 #[derive(Serialize)]
 struct SpaceRow {
     name: String,
+    kind: &'static str,
     dim: u64,
     metric: String,
+    /// Of a text space, the language of its stems.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stem: Option<&'static str>,
     vectors: u64,
 }
 
@@ -36,7 +41,12 @@ pub fn run(session: &mut Session) -> Result<Code, Failure> {
         for space in collection.spaces {
             let vectors = view.vectors_in(&space.name)?;
             let (dim, metric) = (space.dim as u64, space.metric.to_string());
-            spaces.push(SpaceRow { name: space.name, dim, metric, vectors });
+            let (kind, stem) = match space.kind {
+                SpaceKind::Sparse { .. } => ("sparse", None),
+                SpaceKind::Text { stem } => ("text", stem.map(Language::name)),
+                _ => ("dense", None),
+            };
+            spaces.push(SpaceRow { name: space.name, kind, dim, metric, stem, vectors });
         }
         let row = Row {
             name: collection.name,
@@ -57,9 +67,15 @@ pub fn run(session: &mut Session) -> Result<Code, Failure> {
             collection.disk
         ))?;
         for space in &row.spaces {
+            if space.kind == "text" {
+                let stems = space.stem.map_or_else(String::new, |stem| format!(", {stem} stems"));
+                output.line(format_args!("  {}  words of texts{stems}", clean(&space.name)))?;
+                continue;
+            }
             output.line(format_args!(
-                "  {}  dim {}, {}, {}",
+                "  {}  {}dim {}, {}, {}",
                 clean(&space.name),
+                if space.kind == "sparse" { "sparse, " } else { "" },
                 grouped(space.dim),
                 space.metric,
                 counted(space.vectors, "vector", "vectors")

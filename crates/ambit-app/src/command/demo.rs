@@ -93,7 +93,7 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
     let mut answers = Vec::new();
     for query in questions {
         let asked = Instant::now();
-        let look = Look { k: ANSWERS, threads: session.settings.threads.value, filter: None };
+        let look = Look::new(ANSWERS, session.settings.threads.value);
         let hits = nearest(&collection, &embedder, query, look)?.hits;
         answers.push(Answered {
             query: query.to_owned(),

@@ -61,6 +61,7 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
     session.serve("index", &store);
     let tally = index(&options.paths, &store, session, &interrupt)?;
     if !interrupt.requested() {
+        super::indexes::build(session, &store, &interrupt)?;
         super::codes::build(session, &store, &interrupt)?;
     }
     store.close()?;
@@ -106,6 +107,7 @@ pub fn index(
         let kind = SpaceKind::Dense { dim: embedder.dim(), metric: Metric::Cosine };
         store.create_space(session.name(), TEXT_SPACE, kind)?;
     }
+    super::indexes::add_words(&collection, store)?;
     drop(collection);
     let progress = Progress::new(&session.output, "index", Unit::Items("files"), None);
     let ingest = Ingest {

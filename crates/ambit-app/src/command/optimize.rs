@@ -1,7 +1,7 @@
 //! `ambit optimize`: everything that makes a store smaller and its searches faster.
 //!
-//! Segments are merged in bounded steps, the codes that segments lack are built, files that
-//! nothing names are deleted. What is done when it is stopped stays done; the same command goes
+//! Segments are merged in bounded steps, the indexes and codes that segments lack are built (and the
+//! words of what was indexed before there were any), files that nothing names are deleted. What is done when it is stopped stays done; the same command goes
 //! on.
 
 use std::time::Instant;
@@ -21,6 +21,9 @@ const STEP: u32 = 64 << 10;
 #[derive(Serialize, Default)]
 struct Optimized {
     merged_segments: u64,
+    indexed_segments: u64,
+    indexed_rows: u64,
+    indexed_bytes: u64,
     coded_segments: u64,
     coded_rows: u64,
     coded_bytes: u64,
@@ -56,6 +59,11 @@ pub fn run(session: &mut Session) -> Result<Code, Failure> {
         if interrupt.requested() {
             break;
         }
+        super::indexes::add_words_to_indexed(&store.collection(&collection.name)?, &store)?;
+        let built = super::indexes::of_collection(&collection.name, session, &store, &interrupt)?;
+        done.indexed_segments += built.segments;
+        done.indexed_rows += built.rows;
+        done.indexed_bytes += built.bytes;
         let built = super::codes::of_collection(&collection.name, session, &store, &interrupt)?;
         done.coded_segments += built.segments;
         done.coded_rows += built.rows;
@@ -79,8 +87,11 @@ fn print(done: &Optimized, output: &mut Output) -> Result<(), Failure> {
         return output.json(done);
     }
     output.line(format_args!(
-        "{} merged, {} coded ({} in {}), {} deleted ({}) in {:.2} s",
+        "{} merged, {} indexed ({} in {}), {} coded ({} in {}), {} deleted ({}) in {:.2} s",
         counted(done.merged_segments, "segment", "segments"),
+        counted(done.indexed_segments, "segment", "segments"),
+        counted(done.indexed_rows, "row", "rows"),
+        Bytes::new(done.indexed_bytes),
         counted(done.coded_segments, "segment", "segments"),
         counted(done.coded_rows, "row", "rows"),
         Bytes::new(done.coded_bytes),

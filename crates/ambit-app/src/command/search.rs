@@ -1,12 +1,15 @@
-//! `ambit search QUERY`: the indexed text that is nearest to a question.
+//! `ambit search QUERY`: the indexed text that is nearest to a question, by meaning and by words
+//! ([`super::hybrid`]).
 
-use ambit_embed::{EmbedError, Embedder, StaticEmbedder};
+use ambit_embed::{EmbedError, StaticEmbedder};
 use ambit_mem::Priority;
-use ambitdb::{Collection, Filter, MAX_K, SearchRequest, Value};
+use ambitdb::{Filter, MAX_K};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Certificate, Session};
+use super::Session;
+use super::hybrid::Searched;
+pub use super::hybrid::{FoundText, Look, Mode, Weights, nearest};
 use crate::exit::{Code, Failure};
 use crate::output::{Output, clean};
 
@@ -25,6 +28,15 @@ pub struct Options {
     /// Only what meets this condition: "kind = 'function' and path starts with 'src/'"
     #[arg(long = "where", value_name = "FILTER", value_parser = super::filter)]
     filter: Option<Filter>,
+    /// By meaning only: the cosine of embeddings
+    #[arg(long, conflicts_with = "text")]
+    dense: bool,
+    /// By words only: BM25
+    #[arg(long)]
+    text: bool,
+    /// How much meaning and words count; left out, 1,1, and 1,2 where most of what is found is code
+    #[arg(long, value_name = "DENSE,TEXT", conflicts_with_all = ["dense", "text"])]
+    weights: Option<Weights>,
     /// Lines of text to show of each answer; 0 shows all
     #[arg(long, default_value_t = 8)]
     lines: usize,
@@ -38,35 +50,7 @@ struct Found<'a> {
     k: u64,
     hits: &'a [FoundText],
     #[serde(flatten)]
-    certificate: Certificate,
-}
-
-/// One answer with its text.
-#[derive(Debug, Serialize)]
-pub struct FoundText {
-    /// Place, from 1.
-    pub rank: u64,
-    /// Cosine, in [-1, 1].
-    pub score: f64,
-    /// Key of the entity.
-    pub key: String,
-    /// Id of the entity.
-    pub id: u64,
-    /// Kind of the entity.
-    pub kind: String,
-    /// File that the text is from.
-    pub path: Option<String>,
-    /// The text.
-    pub text: Option<String>,
-}
-
-/// Answers with how exact they are.
-#[derive(Debug)]
-pub struct FoundTexts {
-    /// The answers, nearest first.
-    pub hits: Vec<FoundText>,
-    /// How sure they are.
-    pub certificate: Certificate,
+    searched: Searched,
 }
 
 /// Prints the nearest texts.
@@ -86,8 +70,20 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
     let account = store.budget().account("embedder", Priority::Query);
     let embedder = StaticEmbedder::built_in(&account)?;
     let threads = session.settings.threads.value;
-    let look = Look { k: options.k, threads, filter: options.filter.as_ref() };
+    let mode = match (options.dense, options.text) {
+        (true, _) => Mode::Dense,
+        (_, true) => Mode::Text,
+        _ => Mode::Hybrid,
+    };
+    let filter = options.filter.as_ref();
+    let look = Look { k: options.k, threads, filter, mode, weights: options.weights };
     let found = nearest(&collection, &embedder, &query, look)?;
+    if mode == Mode::Hybrid && found.searched.mode == Mode::Dense {
+        session.output.note(
+            "searched by meaning only: this collection has no space of words; `ambit optimize` adds \
+             it to what was indexed",
+        );
+    }
     if session.output.is_json() {
         return session
             .output
@@ -97,69 +93,12 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
                 space: TEXT_SPACE,
                 k: options.k as u64,
                 hits: &found.hits,
-                certificate: found.certificate,
+                searched: found.searched,
             })
             .map(|()| Code::Done);
     }
     print(&found.hits, options.lines, &mut session.output)?;
     Ok(Code::Done)
-}
-
-/// How the nearest texts are looked for.
-#[derive(Debug, Clone, Copy)]
-pub struct Look<'a> {
-    /// Answers, at least 1.
-    pub k: usize,
-    /// Threads that scan.
-    pub threads: usize,
-    /// Only what meets this.
-    pub filter: Option<&'a Filter>,
-}
-
-/// The texts of `collection` that are nearest to `query`.
-///
-/// # Errors
-/// A query without a known word; the facade's.
-pub fn nearest(
-    collection: &Collection,
-    embedder: &dyn Embedder,
-    query: &str,
-    look: Look<'_>,
-) -> Result<FoundTexts, Failure> {
-    let Look { k, threads, filter } = look;
-    let mut vector = vec![0.0; embedder.dim()];
-    if embedder.embed(query, &mut vector)?.is_zero {
-        return Err(Failure::usage(format!(
-            "'{}' holds no word that the embedder knows; say it in other words",
-            query.escape_debug()
-        )));
-    }
-    let request = SearchRequest { threads, filter, ..SearchRequest::new(TEXT_SPACE, &vector, k) };
-    let answer = collection.search(&request)?;
-    let mut hits = Vec::with_capacity(answer.hits.len());
-    for (rank, hit) in (1..).zip(answer.hits) {
-        let info = collection.info_of(&hit.key)?;
-        let (kind, text, path) = match info {
-            Some(info) => {
-                let path = match info.properties.get("path") {
-                    Some(Value::String(path)) => Some(path.clone()),
-                    _ => None,
-                };
-                (info.kind, info.text, path)
-            }
-            None => (String::new(), None, None),
-        };
-        hits.push(FoundText {
-            rank,
-            score: hit.score,
-            key: hit.key,
-            id: hit.id.0,
-            kind,
-            path,
-            text,
-        });
-    }
-    Ok(FoundTexts { hits, certificate: Certificate::of(answer.exactness) })
 }
 
 /// Prints answers for a person: score, key, and the first `lines` lines of text.

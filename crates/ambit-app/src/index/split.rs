@@ -55,6 +55,11 @@ pub fn split<'a>(path: &Path, text: &'a str) -> Vec<Piece<'a>> {
     pieces
 }
 
+/// Does the name of a file say that it is source code?
+pub fn is_code(path: &Path) -> bool {
+    Kind::of(path) == Kind::Code
+}
+
 /// What is cut in which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {

@@ -135,7 +135,7 @@ fn collections_memory_and_verify_print_their_fields() {
     let ambit = with_two();
     let collection = ambit.done("collections --json").json();
     assert_eq!(fields(&collection), ["disk_bytes", "entities", "name", "segments", "spaces"]);
-    assert_eq!(fields(&collection["spaces"][0]), ["dim", "metric", "name", "vectors"]);
+    assert_eq!(fields(&collection["spaces"][0]), ["dim", "kind", "metric", "name", "vectors"]);
     let memory = ambit.done("memory --json --budget 16MiB").json();
     assert_eq!(
         fields(&memory),

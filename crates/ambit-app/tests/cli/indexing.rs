@@ -32,21 +32,27 @@ fn what_was_indexed_is_found_by_meaning() {
     assert_eq!(
         fields(&found),
         [
+            "blocks",
             "collection",
             "fell_back",
             "hits",
             "k",
             "margin",
+            "mode",
+            "postings",
             "query",
             "refined",
             "rescored",
             "scanned",
             "space",
-            "uncoded"
+            "uncoded",
+            "unindexed",
+            "weights"
         ]
     );
     let hit = &found["hits"][0];
-    assert_eq!(fields(hit), ["id", "key", "kind", "path", "rank", "score", "text"]);
+    let named = ["dense", "id", "key", "kind", "path", "rank", "score", "text", "words"];
+    assert_eq!(fields(hit), named);
     assert_eq!(hit["key"], "garden/sea/whale.txt#L1-L1");
     assert_eq!(hit["path"], "garden/sea/whale.txt");
     let human = ambit.done("search fruit trees -k 1").stdout;

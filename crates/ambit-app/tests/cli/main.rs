@@ -18,3 +18,4 @@ mod querying;
 mod running;
 mod server;
 mod settings;
+mod words;

@@ -173,7 +173,9 @@ impl RunBuilder {
         sink: &mut S,
     ) -> Result<u64, S::Error> {
         let Scratch { head, blocks, postings } = scratch;
-        (head.clear(), blocks.clear(), postings.clear());
+        head.clear();
+        blocks.clear();
+        postings.clear();
         put_varint(u64::from(list.count), head);
         let (mut first, mut len) = (self.first_row, 0);
         let mut end_block = |postings: &mut Vec<Posting>, blocks: &mut Vec<u8>| {

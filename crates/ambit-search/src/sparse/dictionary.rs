@@ -116,15 +116,17 @@ fn first_of(run: &dyn IndexedRun, offset: u64, term: &[u8]) -> Result<Ordering, 
     let most = (2 * MAX_VARINT + MAX_TERM) as u64;
     let end = run.len(Area::Terms).min(offset.saturating_add(most));
     let mut order = None;
-    bytes_of(run, Area::Terms, offset..end, &mut |mut bytes| {
-        let mut read = || {
-            take_varint(&mut bytes)?;
-            let len = usize::try_from(take_varint(&mut bytes)?).ok()?;
-            Some(bytes.get(..len)?.cmp(term))
-        };
-        order = read();
+    bytes_of(run, Area::Terms, offset..end, &mut |bytes| {
+        order = whole_term(bytes).map(|first| first.cmp(term));
     })?;
     order.ok_or_else(|| damaged("the first term of a block"))
+}
+
+/// The term that `bytes` begin with, which shares nothing with the one before.
+fn whole_term(mut bytes: &[u8]) -> Option<&[u8]> {
+    take_varint(&mut bytes)?;
+    let len = usize::try_from(take_varint(&mut bytes)?).ok()?;
+    bytes.get(..len)
 }
 
 fn entry(run: &dyn IndexedRun, block: u64) -> Result<(u64, u64), SourceError> {

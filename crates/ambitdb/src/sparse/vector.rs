@@ -97,11 +97,10 @@ impl Collection {
         for part in 0..view.parts() {
             let mut outcome = Ok(());
             view.scan_part(part, 0, &mut |row| {
-                let mut give = || match vector_at(view, row, position)? {
+                outcome = vector_at(view, row, position).and_then(|vector| match vector {
                     Some(vector) => each(id_at(view, row)?.0, &vector),
                     None => Ok(()),
-                };
-                outcome = give();
+                });
                 Ok(outcome.is_ok())
             })?;
             outcome?;

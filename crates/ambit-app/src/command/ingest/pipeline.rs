@@ -212,6 +212,7 @@ impl Ingest<'_> {
                 text: Some(piece.text.to_owned()),
                 properties: properties.into(),
                 embeddings,
+                ..Entity::default()
             });
         }
         Ok(chunks)
