@@ -51,6 +51,7 @@ fn entity(number: usize, vector: &[f32]) -> Entity {
         text: (number != 1).then(|| format!("text of {number}")),
         properties,
         embeddings: BTreeMap::from([("mind".to_owned(), vector.to_vec())]),
+        ..Entity::default()
     }
 }
 

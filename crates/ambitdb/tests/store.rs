@@ -48,6 +48,7 @@ fn entity(key: &str, seed: u64) -> Entity {
             ("list".to_owned(), Value::List(vec![Value::Null, Value::Float(-0.0)])),
         ]),
         embeddings: BTreeMap::from([("body".to_owned(), vector(seed))]),
+        ..Entity::default()
     }
 }
 
