@@ -4,9 +4,11 @@
 //! A [`GraphDef`] is what a graph file says, in JSON or YAML. [`Graph::build`] checks it, against
 //! the kinds of nodes of a [`Registry`], and names everything that is wrong. An [`Executor`] runs
 //! the graph over a [`Context`] of named values, which comes from a [`ContextPool`]; a
-//! [`ParallelExecutor`] runs independent nodes at once, with the same answer. [`Rule`]s decide: in
-//! nodes, and on edges. Everything that is kept is charged to an [`Account`](ambit_mem::Account).
-//! Stores and embeddings are not known here; programs bring nodes for them.
+//! [`ParallelExecutor`] runs independent nodes, and the elements of lists, at once, with the same
+//! answer. [`Rule`]s decide: in nodes, and on edges. A node that says `cache` is asked once for the
+//! same inputs, where the program brings a [`ResultCache`]. Everything that is kept is charged to
+//! an [`Account`](ambit_mem::Account). Stores and embeddings are not known here; programs bring
+//! nodes for them.
 //!
 //! ```
 //! use ambit_flow::{ContextPool, Executor, Graph, GraphDef, Registry};
