@@ -104,6 +104,8 @@ pub enum Command {
     Export(command::export::Options),
     /// Find the nearest vectors for each row of a .npy file
     Query(command::query::Options),
+    /// Find what is most like an entity: nearest, within a score, by page or by group
+    Similar(command::similar::Options),
     /// Add entities, one JSON object per line of standard input
     Add(command::add::Options),
     /// Print an entity

@@ -23,6 +23,7 @@ mod oracle;
 mod pool;
 mod profile;
 mod scan;
+mod tiers;
 mod tracking;
 
 use std::ffi::OsStr;
@@ -99,6 +100,7 @@ impl Area {
             "what does a cache hit, what does a hit cost, does the cap hold?",
             cache::run,
         ),
+        area("tiers", "what do packed rows below decoded ones bring, and cost?", tiers::run),
         group(
             "spine",
             "the store from end to end",

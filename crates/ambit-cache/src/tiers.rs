@@ -51,9 +51,9 @@ pub struct TiersConfig {
 }
 
 impl TiersConfig {
-    /// An eighth for unpacked values: most of the hits fall on few keys, most of the keys are worth few hits.
+    /// A sixteenth for unpacked values: most of the hits fall on few keys, most of the keys are worth few hits.
     pub fn new(cap: Bytes) -> Self {
-        Self { cap, unpacked: Bytes::new(cap.get() / 8) }
+        Self { cap, unpacked: Bytes::new(cap.get() / 16) }
     }
 }
 

@@ -67,7 +67,8 @@ type Rows = Tiers<u64, Vec<u8>, Arc<[u8]>>;
 
 fn tiers(cap: Bytes) -> (ambit_mem::Account, Rows) {
     let account = Budget::new(Bytes::mib(64)).account("cache/rows", Priority::Cache);
-    let tiers = Tiers::new(TiersConfig::new(cap), &account).unwrap();
+    let unpacked = Bytes::new(cap.get() / 4);
+    let tiers = Tiers::new(TiersConfig { cap, unpacked }, &account).unwrap();
     (account, tiers)
 }
 

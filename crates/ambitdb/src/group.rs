@@ -52,6 +52,32 @@ impl Collection {
         field: &str,
         per_group: usize,
     ) -> Result<Groups> {
+        self.grouped(request, field, per_group, None)
+    }
+
+    /// The same, of what is most like `key`, which is in no group itself.
+    ///
+    /// # Errors
+    /// As [`Collection::search_like`] and [`Collection::search_groups`].
+    pub fn search_groups_like(
+        &self,
+        key: &str,
+        request: &SearchRequest<'_>,
+        field: &str,
+        per_group: usize,
+    ) -> Result<Groups> {
+        let vector = self.vector_like(key, request)?;
+        self.grouped(&SearchRequest { queries: &vector, ..*request }, field, per_group, Some(key))
+    }
+
+    /// Groups without the entity `own`.
+    fn grouped(
+        &self,
+        request: &SearchRequest<'_>,
+        field: &str,
+        per_group: usize,
+        own: Option<&str>,
+    ) -> Result<Groups> {
         check_k(request.k)?;
         check_k(request.k.saturating_mul(per_group)).map_err(|_| {
             let what = format!("{} groups of {per_group}: 1 to {MAX_K} hits in all", request.k);
@@ -74,7 +100,7 @@ impl Collection {
                 after = self.place_of(&last.key, last.score)?;
             }
             let is_last = hits.len() < size;
-            for hit in hits {
+            for hit in hits.into_iter().filter(|hit| own != Some(&hit.key)) {
                 let info = self.info_of(&hit.key)?;
                 if let Some(value) = info.and_then(|info| plain_value(&info, &field)) {
                     taken.take(value, hit);

@@ -117,6 +117,21 @@ impl Collection {
     /// As [`Collection::search`]; not found (key, or a vector of it in this space).
     pub fn search_like(&self, key: &str, request: &SearchRequest<'_>) -> Result<Answer> {
         check_k(request.k)?;
+        let vector = self.vector_like(key, request)?;
+        // One more, since it finds itself.
+        let found = self.page(&SearchRequest { queries: &vector, ..*request }, request.k + 1)?;
+        let Answer { mut hits, exactness, mut next } = found;
+        hits.retain(|hit| hit.key != key);
+        if hits.len() > request.k {
+            hits.truncate(request.k);
+            let place = hits.last().map(|hit| (hit.key.clone(), hit.score));
+            next = next.zip(place).map(|(next, (key, score))| next.at(key, score));
+        }
+        Ok(Answer { hits, exactness, next })
+    }
+
+    /// The vector of `key`, to search by.
+    pub(crate) fn vector_like(&self, key: &str, request: &SearchRequest<'_>) -> Result<Vec<f32>> {
         if !request.queries.is_empty() {
             let what = "what is like a key is asked for: give the key or queries, not both";
             return Err(Error::invalid(what));
@@ -128,17 +143,7 @@ impl Collection {
             let what = format!("{key} has no vector in space {}", request.space);
             return Err(Error::not_found(what));
         };
-        let vector: Vec<f32> = bytemuck::allocation::pod_collect_to_vec(&vector);
-        // One more, since it finds itself.
-        let found = self.page(&SearchRequest { queries: &vector, ..*request }, request.k + 1)?;
-        let Answer { mut hits, exactness, mut next } = found;
-        hits.retain(|hit| hit.key != key);
-        if hits.len() > request.k {
-            hits.truncate(request.k);
-            let place = hits.last().map(|hit| (hit.key.clone(), hit.score));
-            next = next.zip(place).map(|(next, (key, score))| next.at(key, score));
-        }
-        Ok(Answer { hits, exactness, next })
+        Ok(bytemuck::allocation::pod_collect_to_vec(&vector))
     }
 
     /// The best `k` of what the request asks for, however many it says.

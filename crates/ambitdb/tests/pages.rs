@@ -183,6 +183,12 @@ fn groups_are_what_grouping_the_whole_order_gives() {
         }
         let request = SearchRequest::new("mind", &query, k);
         let found = collection.search_groups(&request, field, per_group).unwrap();
+        let own = SearchRequest::new("mind", &[], k);
+        let like = collection.search_groups_like("key-12", &own, field, per_group).unwrap();
+        assert!(!like.groups.iter().flat_map(|group| &group.hits).any(|hit| hit.key == "key-12"));
+        let nearest =
+            &collection.search_like("key-12", &SearchRequest { k: 1, ..own }).unwrap().hits[0];
+        assert!(field == "grade" || like.groups[0].hits[0] == *nearest);
         let found: Vec<(Value, Vec<Hit>)> =
             found.groups.into_iter().map(|group| (group.value, group.hits)).collect();
         assert_eq!(found, expected, "{k} groups of {per_group} by {field}");

@@ -17,6 +17,7 @@ pub fn run(command: Command, session: &mut Session) -> Result<Code, Failure> {
         Command::Inspect(options) => super::inspect::run(&options, session),
         Command::Export(options) => super::export::run(&options, session),
         Command::Query(options) => super::query::run(&options, session),
+        Command::Similar(options) => super::similar::run(&options, session),
         Command::Add(options) => super::add::run(&options, session),
         Command::Get(options) => super::get::run(&options, session),
         Command::Delete(options) => super::delete::run(&options, session),

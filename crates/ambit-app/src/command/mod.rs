@@ -28,6 +28,7 @@ mod options;
 pub mod query;
 pub mod search;
 mod session;
+pub mod similar;
 pub mod verify;
 
 pub use certificate::Certificate;

@@ -131,3 +131,51 @@ fn answers_are_the_same_before_and_after_optimizing() {
     let imported = ambit.done("import x.npy -c d --space s --json").json();
     assert_eq!(imported["coded_rows"], 2000);
 }
+
+#[test]
+fn similar_gives_pages_ranges_and_groups_without_the_entity_itself() {
+    let ambit = imported(40);
+    let all = ambit.done("similar 7 -c c --space s -k 100 --json").json();
+    let keys = |found: &serde_json::Value| -> Vec<String> {
+        let hits = found["hits"].as_array().unwrap();
+        hits.iter().map(|hit| hit["key"].as_str().unwrap().to_owned()).collect()
+    };
+    let whole = keys(&all);
+    assert_eq!(whole.len(), 39);
+    assert!(all["next"].is_null() && !whole.contains(&"7".to_owned()));
+    assert_eq!(
+        fields(&all),
+        [
+            "collection",
+            "fell_back",
+            "hits",
+            "k",
+            "key",
+            "margin",
+            "next",
+            "refined",
+            "rescored",
+            "scanned",
+            "space",
+            "uncoded"
+        ]
+    );
+    let first = ambit.done("similar 7 -c c --space s -k 25 --json").json();
+    let after = first["next"].as_str().unwrap();
+    let line = format!("similar 7 -c c --space s -k 25 --json --after {after}");
+    let second = ambit.done(&line).json();
+    assert_eq!([keys(&first), keys(&second)].concat(), whole);
+    let score = all["hits"][11]["score"].as_f64().unwrap();
+    let within =
+        ambit.done(&format!("similar 7 -c c --space s -k 100 --reaching {score} --json")).json();
+    assert_eq!(keys(&within), whole[..12]);
+    let groups = ambit.done("similar 7 -c c --space s -k 3 --group-by key --json").json();
+    assert_eq!(groups["groups"][0]["value"], whole[0]);
+    assert_eq!(groups["groups"].as_array().unwrap().len(), 3);
+    let human = ambit.done("similar 7 -c c --space s -k 2").stdout;
+    assert!(human.contains(&whole[1]), "{human}");
+    let other = ambit.run(&format!("similar 8 -c c --space s --after {after}"));
+    assert_eq!(other.code, 2, "{other:?}");
+    assert_eq!(ambit.run("similar nobody -c c --space s").code, 1);
+    assert_eq!(ambit.run("similar 7 -c c --space s --after c1-0").code, 2);
+}

@@ -300,7 +300,7 @@ fn bf16_normalised(row: &mut [f32]) {
     normalise(row);
 }
 
-fn fp16_normalised(row: &mut [f32]) {
+pub(super) fn fp16_normalised(row: &mut [f32]) {
     to_fp16(row);
     normalise(row);
 }
