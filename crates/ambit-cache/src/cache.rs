@@ -187,9 +187,9 @@ where
         keys.iter().map(|key| self.get(*key)).collect()
     }
 
-    /// The value of a key, without counting as a use.
-    pub(crate) fn peek(&self, key: &K) -> Option<V> {
-        self.inner.peek(self.inner.hasher.hash_one(key), key)
+    /// The hash of a key.
+    pub(crate) fn hash(&self, key: &K) -> u64 {
+        self.inner.hasher.hash_one(key)
     }
 
     /// Is a key here? Asking does not count as a use.

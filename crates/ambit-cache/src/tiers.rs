@@ -11,15 +11,16 @@
 //! [`Tiers::remove`] forgets.
 
 use std::hash::Hash;
-use std::sync::Arc;
 
-use ambit_mem::{Account, Bytes};
+use ambit_mem::{Account, Bytes, Reservation};
 
 use crate::cache::Cache;
 use crate::config::CacheConfig;
 use crate::error::{CapError, CreateError};
+use crate::policy::{Adaptive, Policy};
 use crate::stats::CacheStats;
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
+use crate::times::Clock;
 use crate::weigh::Weigh;
 
 /// Where values come from, and how they are unpacked.
@@ -51,13 +52,13 @@ pub struct TiersConfig {
 }
 
 impl TiersConfig {
-    /// A sixteenth for unpacked values: most of the hits fall on few keys, most of the keys are worth few hits.
+    /// A sixty-fourth for unpacked values: half of the hits fall on few keys, and most keys are worth few hits.
     pub fn new(cap: Bytes) -> Self {
-        Self { cap, unpacked: Bytes::new(cap.get() / 16) }
+        Self { cap, unpacked: Bytes::new(cap.get() / 64) }
     }
 }
 
-/// Two caches over a source.
+/// Two caches over a source. `P` is cheap to clone; `Q` is the policy of the lower cache.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -79,32 +80,21 @@ impl TiersConfig {
 ///     }
 /// }
 ///
-/// let account = Budget::new(Bytes::mib(1)).account("cache/squares", Priority::Cache);
-/// let tiers = Tiers::new(TiersConfig::new(Bytes::kib(256)), &account)?;
+/// let account = Budget::new(Bytes::mib(2)).account("cache/squares", Priority::Cache);
+/// let tiers = Tiers::new(TiersConfig::new(Bytes::mib(1)), &account)?;
 /// assert_eq!(*tiers.get(&Squares, &12)?.unwrap_or_default(), [12, 144]);
 /// assert_eq!(tiers.stats().loads, 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Tiers<K, P, V> {
+pub struct Tiers<K, P, V, Q = Adaptive> {
     unpacked: Cache<K, V>,
-    packed: Cache<K, Arc<Packed<P>>>,
+    packed: Cache<K, P, Q>,
+    asked: Asked,
     /// Times that something was written or forgotten.
     changes: AtomicU64,
     loads: AtomicU64,
     loaded: AtomicU64,
     failed: AtomicU64,
-}
-
-/// A packed value, and whether it was asked for before.
-struct Packed<P> {
-    value: P,
-    is_known: AtomicBool,
-}
-
-impl<P: Weigh> Weigh for Packed<P> {
-    fn heap_bytes(&self) -> usize {
-        self.value.heap_bytes()
-    }
 }
 
 /// What tiers did and hold.
@@ -126,7 +116,7 @@ pub struct TiersStats {
 impl<K, P, V> Tiers<K, P, V>
 where
     K: Hash + Eq + Clone + Weigh + Send + 'static,
-    P: Weigh + Send + Sync + 'static,
+    P: Clone + Weigh + Send + 'static,
     V: Clone + Weigh + Send + 'static,
 {
     /// Empty tiers, whose bytes are those of two accounts below `account`.
@@ -134,12 +124,36 @@ where
     /// # Errors
     /// [`CreateError`], where account or cap have no room for two empty caches: a few KiB each.
     pub fn new(config: TiersConfig, account: &Account) -> Result<Self, CreateError> {
+        Self::with_policy(config, Adaptive::default(), account)
+    }
+}
+
+impl<K, P, V, Q> Tiers<K, P, V, Q>
+where
+    K: Hash + Eq + Clone + Weigh + Send + 'static,
+    P: Clone + Weigh + Send + 'static,
+    V: Clone + Weigh + Send + 'static,
+    Q: Policy + 'static,
+{
+    /// The same with a policy of the lower cache.
+    ///
+    /// # Errors
+    /// As [`Tiers::new`].
+    pub fn with_policy(
+        config: TiersConfig,
+        policy: Q,
+        account: &Account,
+    ) -> Result<Self, CreateError> {
         let below = config.cap.saturating_sub(config.unpacked);
+        let asked = Asked::new(below, account)?;
+        let cap = below.saturating_sub(asked.bytes());
+        let (ttl, idle, parts, clock) = (None, None, None, Clock::default());
+        let below = CacheConfig { cap, policy, ttl, idle, parts, clock };
         let unpacked = Cache::new(CacheConfig::new(config.unpacked), &account.child("unpacked"))?;
-        let packed = Cache::new(CacheConfig::new(below), &account.child("packed"))?;
+        let packed = Cache::new(below, &account.child("packed"))?;
         let none = || AtomicU64::new(0);
         let (changes, loads, loaded, failed) = (none(), none(), none(), none());
-        Ok(Self { unpacked, packed, changes, loads, loaded, failed })
+        Ok(Self { unpacked, packed, asked, changes, loads, loaded, failed })
     }
 
     /// The value of a key; none if the source has none.
@@ -153,10 +167,11 @@ where
         if let Some(value) = self.unpacked.get(key) {
             return Ok(Some(value));
         }
+        let changes = self.changes.load(Ordering::Relaxed);
         // Those that are missing are told from errors by the way out.
         let packed = self.packed.get_or_load(key, || self.load_one(source, key));
         match packed {
-            Ok(packed) => self.use_packed(source, key, &packed).map(Some),
+            Ok(packed) => self.use_packed(source, key, &packed, changes).map(Some),
             Err(None) => Ok(None),
             Err(Some(error)) => Err(error),
         }
@@ -172,13 +187,14 @@ where
         keys: &[K],
     ) -> Result<Vec<Option<V>>, S::Error> {
         let mut values: Vec<Option<V>> = keys.iter().map(|key| self.unpacked.get(key)).collect();
+        let changes = self.changes.load(Ordering::Relaxed);
         let mut missing = Vec::new();
         for (place, (key, value)) in keys.iter().zip(&mut values).enumerate() {
             if value.is_some() {
                 continue;
             }
             match self.packed.get(key) {
-                Some(packed) => *value = Some(self.use_packed(source, key, &packed)?),
+                Some(packed) => *value = Some(self.use_packed(source, key, &packed, changes)?),
                 None => missing.push(place),
             }
         }
@@ -210,7 +226,7 @@ where
     /// A new value of a key, written through: where the caches have no room for it, they forget the old one.
     pub fn put(&self, key: K, packed: P) {
         self.changes.fetch_add(1, Ordering::Relaxed);
-        let _ = self.packed.insert(key.clone(), Arc::new(Packed::new(packed)));
+        let _ = self.packed.insert(key.clone(), packed);
         self.unpacked.remove(&key);
     }
 
@@ -256,31 +272,26 @@ where
         self.unpacked.remove(key);
     }
 
-    /// Unpacks a value that was asked for, and promotes it the second time.
+    /// Unpacks a value that was asked for, and promotes it the second time. Who writes or removes a value counts
+    /// that first, and takes promoted values out last: if that was before this promotion, the count shows it.
     fn use_packed<S: Source<K, P, V>>(
         &self,
         source: &S,
         key: &K,
-        packed: &Arc<Packed<P>>,
+        packed: &P,
+        changes: u64,
     ) -> Result<V, S::Error> {
-        let value = source.unpack(key, &packed.value)?;
-        // Relaxed: who sees an old one promotes it the next time.
-        if packed.is_known.swap(true, Ordering::Relaxed) {
+        let value = source.unpack(key, packed)?;
+        if self.asked.again(self.packed.hash(key)) {
             let _ = self.unpacked.insert(key.clone(), value.clone());
-            // Who writes or removes changes the lower cache first: if that was before this insert, it shows now,
-            // and if not, the value will be taken out by the writer.
-            if !self.packed.peek(key).is_some_and(|now| Arc::ptr_eq(&now, packed)) {
+            if self.changes.load(Ordering::Relaxed) != changes {
                 self.unpacked.remove(key);
             }
         }
         Ok(value)
     }
 
-    fn load_one<S: Source<K, P, V>>(
-        &self,
-        source: &S,
-        key: &K,
-    ) -> Result<Arc<Packed<P>>, Option<S::Error>> {
+    fn load_one<S: Source<K, P, V>>(&self, source: &S, key: &K) -> Result<P, Option<S::Error>> {
         let mut found = None;
         self.load(source, &[key], &mut |_, packed| found = Some(packed)).map_err(Some)?;
         found.ok_or(None)
@@ -297,7 +308,7 @@ where
     ) -> Result<(), S::Error> {
         let before = self.changes.load(Ordering::Relaxed);
         let outcome = self.load(source, keys, &mut |at, packed| {
-            take(at, &packed.value);
+            take(at, &packed);
             // A value without room is the caller's all the same.
             let _ = self.packed.insert(keys[at].clone(), packed);
         });
@@ -312,7 +323,7 @@ where
         &self,
         source: &S,
         keys: &[&K],
-        take: &mut dyn FnMut(usize, Arc<Packed<P>>),
+        take: &mut dyn FnMut(usize, P),
     ) -> Result<(), S::Error> {
         if keys.is_empty() {
             return Ok(());
@@ -321,7 +332,7 @@ where
         let mut loaded = 0;
         let outcome = source.load(keys, &mut |at, value| {
             loaded += 1;
-            take(at, Arc::new(Packed::new(value)));
+            take(at, value);
         });
         self.loaded.fetch_add(loaded, Ordering::Relaxed);
         if outcome.is_err() {
@@ -331,9 +342,43 @@ where
     }
 }
 
-impl<P> Packed<P> {
-    fn new(value: P) -> Self {
-        Self { value, is_known: AtomicBool::new(false) }
+/// Which keys were asked for, roughly: a bit by hash. When half of the bits are set, all are forgotten.
+struct Asked {
+    bits: Box<[AtomicU64]>,
+    set: AtomicU64,
+    _charge: Reservation,
+}
+
+impl Asked {
+    /// Bytes of packed values for each bit: fewer than a value has.
+    const BYTES_A_BIT: u64 = 128;
+
+    fn new(cap: Bytes, account: &Account) -> Result<Self, CreateError> {
+        let words = (cap.get() / Self::BYTES_A_BIT / 64).max(1);
+        let words = words.next_power_of_two() as usize;
+        let charge = account.reserve(Bytes::of(words * size_of::<AtomicU64>()));
+        let _charge = charge.map_err(CreateError::OverBudget)?;
+        let bits = (0..words).map(|_| AtomicU64::new(0)).collect();
+        Ok(Self { bits, set: AtomicU64::new(0), _charge })
+    }
+
+    fn bytes(&self) -> Bytes {
+        Bytes::of(size_of_val::<[AtomicU64]>(&self.bits))
+    }
+
+    /// Was a key of this hash asked for before? Relaxed: who sees an old bit says so the next time.
+    fn again(&self, hash: u64) -> bool {
+        let bit = 1 << (hash % 64);
+        // The low bits choose the bit, others the word.
+        let word = &self.bits[(hash >> 32) as usize % self.bits.len()];
+        if word.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+            return true;
+        }
+        if self.set.fetch_add(1, Ordering::Relaxed) >= 32 * self.bits.len() as u64 {
+            self.set.store(0, Ordering::Relaxed);
+            self.bits.iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        }
+        false
     }
 }
 

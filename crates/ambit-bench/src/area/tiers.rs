@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ambit_cache::policy::{Adaptive, S3Fifo};
 use ambit_cache::{Cache, CacheConfig, Source, Tiers, TiersConfig};
 use ambit_mem::{Account, Budget, Bytes, Priority};
 use ambit_vector::lossless::{Encoder, Level, LosslessError, Scratch, Segment, max_encoded_len};
@@ -26,8 +27,9 @@ const REQUESTS: (usize, usize) = (12_000_000, 2_000_000);
 /// Rows of a hot set.
 const HOT: u64 = 20_000;
 
+type Packed = Arc<[u8]>;
 type Value = Arc<[f32]>;
-type Rows = Tiers<u64, Box<[u8]>, Value>;
+type Rows<Q = Adaptive> = Tiers<u64, Packed, Value, Q>;
 
 /// Rows of an encoded segment in memory.
 struct Encoded<'a> {
@@ -43,13 +45,13 @@ impl Encoded<'_> {
     }
 }
 
-impl Source<u64, Box<[u8]>, Value> for Encoded<'_> {
+impl Source<u64, Packed, Value> for Encoded<'_> {
     type Error = LosslessError;
 
     fn load(
         &self,
         keys: &[&u64],
-        take: &mut dyn FnMut(usize, Box<[u8]>),
+        take: &mut dyn FnMut(usize, Packed),
     ) -> Result<(), LosslessError> {
         self.loads.fetch_add(keys.len() as u64, Ordering::Relaxed);
         for (place, key) in keys.iter().enumerate() {
@@ -58,7 +60,7 @@ impl Source<u64, Box<[u8]>, Value> for Encoded<'_> {
         Ok(())
     }
 
-    fn unpack(&self, _: &u64, packed: &Box<[u8]>) -> Result<Value, LosslessError> {
+    fn unpack(&self, _: &u64, packed: &Packed) -> Result<Value, LosslessError> {
         thread_local! {
             static SCRATCH: std::cell::RefCell<Option<Scratch>> = const { std::cell::RefCell::new(None) };
         }
@@ -148,18 +150,23 @@ fn ratios(
     let cap = Bytes::of(KEYS * raw / 10);
     let case = format!("tiers, zipf 0.99 over {KEYS} x {}, {origin}", encoded.dim);
     let tiers = Rows::new(TiersConfig::new(cap), &account(cap)).map_err(failed)?;
+    let config = TiersConfig::new(cap);
+    let queued = Rows::with_policy(config, S3Fifo::default(), &account(cap)).map_err(failed)?;
     let alone: Cache<u64, Value> =
         Cache::new(CacheConfig::new(cap), &account(cap)).map_err(failed)?;
     let mut zipf = Zipf::new(3);
-    let (mut hits, mut alone_hits) = (0_u64, 0_u64);
+    let mut hits = [0_u64; 3];
     for request in 0..REQUESTS.0 + REQUESTS.1 {
         let key = zipf.next();
         let counts = u64::from(request >= REQUESTS.0);
         let before = encoded.loads();
         let value = tiers.get(encoded, &key).map_err(failed)?;
-        hits += counts * u64::from(encoded.loads() == before);
+        let between = encoded.loads();
+        queued.get(encoded, &key).map_err(failed)?;
+        hits[0] += counts * u64::from(between == before);
+        hits[1] += counts * u64::from(encoded.loads() == between);
         match alone.get(&key) {
-            Some(_) => alone_hits += counts,
+            Some(_) => hits[2] += counts,
             None => {
                 let value = value.ok_or_else(|| failed("a key without a row"))?;
                 // A refusal is a miss the next time.
@@ -167,6 +174,7 @@ fn ratios(
             }
         }
     }
+    let [hits, queued_hits, alone_hits] = hits;
     let of = |hits: u64| hits as f64 / REQUESTS.1 as f64;
     let optimum = zipf.share(cap.get() as usize / packed);
     table.add(
@@ -174,6 +182,11 @@ fn ratios(
             .peer("optimum of this skew", optimum)
             .ratio_target(Target::AtLeast(0.97))
             .note(format!("{packed} B a packed row"))
+            .note(note),
+    )?;
+    table.add(
+        Row::new(&case, "row hits", of(hits), "ratio")
+            .peer("with S3-FIFO below", of(queued_hits))
             .note(note),
     )?;
     table.add(
