@@ -68,8 +68,10 @@ pub fn search_batch<S: DenseSource + ?Sized>(
     }
     match options.sharing {
         _ if m == 0 => Ok(Vec::new()),
-        Sharing::Shared => search_shared(source, batch, &scorers, &options.options),
-        Sharing::OneAtATime => scorers
+        Sharing::Shared if source.few().is_none() => {
+            search_shared(source, batch, &scorers, &options.options)
+        }
+        _ => scorers
             .iter()
             .map(|scorer| search_checked(source, *scorer, batch.k, Place::ANY, &options.options))
             .collect(),

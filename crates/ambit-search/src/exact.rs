@@ -11,6 +11,7 @@ use ambit_mem::{Bytes, Reservation};
 use crate::answer::Answer;
 use crate::certified::{Context, Found, Portion, Prepared, Seen};
 use crate::error::SearchError;
+use crate::few::search_few;
 use crate::limits::{Limits, Place};
 use crate::plan::{Plan, Portions};
 use crate::query::{Options, Query, check};
@@ -88,6 +89,9 @@ pub(crate) fn search_checked<S: DenseSource + ?Sized>(
     place: Place,
     options: &Options<'_>,
 ) -> Result<Answer, SearchError> {
+    if let Some(rows) = source.few() {
+        return search_few(source, rows, scorer, (k, place), options);
+    }
     let portions = Portions { rows: PORTION_ROWS, threads: options.threads };
     let plan = Plan::with_codes(source, scorer.metric(), portions);
     let asked = Asked { source, scorer, k, place, options };

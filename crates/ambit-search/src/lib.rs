@@ -15,6 +15,7 @@ mod batch;
 mod certified;
 mod error;
 mod exact;
+mod few;
 mod limits;
 mod plan;
 mod query;

@@ -120,6 +120,22 @@ pub trait DenseSource: Sync {
         false
     }
 
+    /// The rows that can be in an answer, live ones, where they are known and few: then they are scored one by one,
+    /// and no block is visited.
+    fn few(&self) -> Option<&[RowRef]> {
+        None
+    }
+
+    /// Gives the vector of one of [`DenseSource::few`], dim f32, to `take`; nothing where it has none in this
+    /// space.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being read; the search ends with it.
+    fn vector(&self, row: RowRef, take: &mut dyn FnMut(&[f32])) -> Result<(), SourceError> {
+        let _ = (row, take);
+        Ok(())
+    }
+
     /// Compares the keys of two rows; asked only when their scores are equal.
     ///
     /// # Errors

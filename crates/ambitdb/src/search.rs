@@ -229,8 +229,10 @@ impl Collection {
     ) -> Result<T> {
         let position = self.dense(request.space)?;
         let Space { dim, metric, .. } = self.spaces()[position];
-        let matches =
-            request.filter.map(|filter| Matches::new(self, filter, account)).transpose()?;
+        let matches = request
+            .filter
+            .map(|filter| Matches::new(self, filter, account, request.cancel))
+            .transpose()?;
         let models = self.store().models();
         let source = SpaceSource::new(self.view(), position, dim, models, matches.as_ref())?;
         let found = search(&source, metric);

@@ -89,6 +89,20 @@ impl DenseSource for SpaceSource<'_> {
         self.has_damaged_codes
     }
 
+    fn few(&self) -> Option<&[RowRef]> {
+        self.matches?.few()
+    }
+
+    fn vector(&self, row: RowRef, take: &mut dyn FnMut(&[f32])) -> Result<(), SourceError> {
+        let row = StoredRow { part: row.part, row: row.row };
+        let Some(cell) = self.view.cell(row, self.columns[0])? else {
+            return Ok(());
+        };
+        let vector: Vec<f32> = bytemuck::allocation::pod_collect_to_vec(&cell);
+        take(&vector);
+        Ok(())
+    }
+
     fn compare_keys(&self, a: RowRef, b: RowRef) -> Result<Ordering, SourceError> {
         let key = |row: RowRef| self.view.key(StoredRow { part: row.part, row: row.row });
         Ok(compare_keys(&key(a)?, &key(b)?))

@@ -23,6 +23,7 @@ use crate::collection::Collection;
 use crate::config::{Config, MIN_BUDGET, geometry};
 use crate::entity::{Body, Entity, EntityId, MAX_BODY, Relation, check_key};
 use crate::error::{Error, ErrorKind, Result};
+use crate::filter::KnownFilters;
 use crate::schema::{
     ID, Schema, Space, SpaceKind, check_name, is_relation_table, norm_column, relation_table,
     vector_column,
@@ -46,6 +47,7 @@ struct Inner {
     next_ids: Mutex<HashMap<TableId, Arc<AtomicU64>>>,
     models: Models,
     answers: Answers,
+    filters: KnownFilters,
 }
 
 /// A collection in numbers.
@@ -130,7 +132,10 @@ impl Store {
         let models = Models::new(budget.account("store/models", Priority::Query));
         let account = budget.account("cache/answers", Priority::Cache);
         let answers = Answers::new(account, answers, budget.limit());
-        Ok(Self { inner: Arc::new(Inner { engine, budget, next_ids, models, answers }) })
+        let account = budget.account("cache/filters", Priority::Cache);
+        let filters = KnownFilters::new(account, budget.limit());
+        let inner = Inner { engine, budget, next_ids, models, answers, filters };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Makes everything durable and ends the store in good order; later writes are refused.
@@ -150,6 +155,10 @@ impl Store {
 
     pub(crate) fn answers(&self) -> &Answers {
         &self.inner.answers
+    }
+
+    pub(crate) fn filters(&self) -> &KnownFilters {
+        &self.inner.filters
     }
 
     pub(crate) fn models(&self) -> &Models {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ambitdb::{
-    Bytes, Collection, Config, Entity, ErrorKind, Filter, Metric, Relation, SearchRequest, Sharing,
-    SpaceKind, Store, Value, WriteBatch,
+    Bytes, Collection, Config, Entity, ErrorKind, Exactness, Filter, Metric, Relation,
+    SearchRequest, Sharing, SpaceKind, Store, Value, WriteBatch,
 };
 
 const DIM: usize = 32;
@@ -153,6 +153,68 @@ fn the_nearest_of_those_that_meet_a_filter_are_found_with_and_without_codes() {
         store.budget().account("query/scratch", ambit_mem::Priority::Query).used(),
         Bytes::ZERO
     );
+}
+
+#[test]
+fn a_filter_that_nearly_nothing_meets_is_answered_from_those_alone_until_something_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let rows = filled(&store);
+    store.seal().unwrap();
+    let filter = Filter::parse("n in (3, 500, 2999) or related to 'nobody'").unwrap();
+    let queries = vectors(4, 2);
+    let request =
+        SearchRequest { filter: Some(&filter), ..SearchRequest::new("mind", &queries, 10) };
+    let keys = |collection: &Collection| -> Vec<Vec<String>> {
+        let answers = collection.search_batch(&request).unwrap();
+        for answer in &answers {
+            let Exactness::Certified { scanned, .. } = answer.exactness else {
+                panic!("{:?}", answer.exactness)
+            };
+            assert_eq!(scanned, answer.hits.len() as u64);
+        }
+        answers
+            .into_iter()
+            .map(|answer| answer.hits.into_iter().map(|hit| hit.key).collect())
+            .collect()
+    };
+    let ranked = |collection: &Collection, numbers: &[usize]| -> Vec<Vec<String>> {
+        let all = SearchRequest::new("mind", &queries, ROWS);
+        let ranked = collection.search_batch(&all).unwrap().into_iter().map(|answer| {
+            let keys = answer.hits.into_iter().map(|hit| hit.key);
+            keys.filter(|key| numbers.contains(&number_of(key))).collect()
+        });
+        ranked.collect()
+    };
+    for _ in 0..3 {
+        let collection = store.collection("docs").unwrap();
+        assert_eq!(keys(&collection), ranked(&collection, &[3, 500, 2999]));
+    }
+    // Another entity meets it by a relation, one no more, one has no vector.
+    let before = store.collection("docs").unwrap();
+    let mut batch = WriteBatch::new();
+    batch.relate(
+        "docs",
+        Relation {
+            source: "key77".to_owned(),
+            kind: "of".to_owned(),
+            target: "nobody".to_owned(),
+            weight: 1.0,
+            properties: BTreeMap::new(),
+        },
+    );
+    batch.delete("docs", "key500");
+    let bare = entity(2999, &rows[..DIM]);
+    batch.put("docs", Entity { embeddings: BTreeMap::new(), ..bare });
+    store.write(&batch).unwrap();
+    let after = store.collection("docs").unwrap();
+    let answers = after.search_batch(&request).unwrap();
+    let found: Vec<Vec<String>> = answers
+        .into_iter()
+        .map(|answer| answer.hits.into_iter().map(|hit| hit.key).collect())
+        .collect();
+    assert_eq!(found, ranked(&after, &[3, 77]));
+    assert_eq!(keys(&before), ranked(&before, &[3, 500, 2999]));
 }
 
 #[test]

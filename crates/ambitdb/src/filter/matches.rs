@@ -1,13 +1,22 @@
-//! Conditions held against entities, each entity at most once for all queries of a call.
+//! Conditions held against entities, each entity at most once for all queries that ask the same.
+//!
+//! What is known of a filter is two bits a row: is it known, and does it meet the filter? Bits are filled in
+//! when a search asks for a row, and kept for the next search with the same filter over the same rows. A sample
+//! tells filters that nearly nothing meets: for them all rows are looked at once, and searches then go through
+//! those few alone.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering as Memory};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Memory};
+use std::sync::{Arc, OnceLock};
 
+use ambit_cache::Weigh as _;
 use ambit_mem::{Account, Bytes, Reservation};
+use ambit_search::RowRef as FoundRow;
 use ambit_store::engine::{RowRef, TableView};
+use xxhash_rust::xxh3::xxh3_128;
 
+use super::known::{KEY_COST, Known};
 use super::{Comparison, Field, Filter, Node};
 use crate::collection::{Collection, EntityInfo};
 use crate::entity::{Body, corrupt};
@@ -15,36 +24,50 @@ use crate::error::{Error, Result};
 use crate::schema::BODY;
 use crate::value::{Properties, Value};
 
-/// Bytes of a key in a set beside its own.
-const KEY_COST: usize = 56;
+/// Rows that are looked at to see how many meet a filter.
+const SAMPLE: u64 = 512;
+/// A filter that fewer of the sample meet has all rows looked at, and one that fewer of all rows meet is
+/// answered from those alone: one in so many.
+const RARE: u64 = 64;
 
 /// What one call knows of which rows meet its filter.
 pub(crate) struct Matches<'a> {
     view: &'a TableView,
     filter: &'a Filter,
-    /// For each `related to` of the filter, in its order: the keys that are.
-    related: Vec<HashSet<String>>,
-    /// Two bits a row: is it known, and does it meet the filter?
-    parts: Vec<Box<[AtomicU64]>>,
+    known: Arc<Known>,
     /// The first failure to read an entity.
     failure: OnceLock<Error>,
     _charge: Reservation,
 }
 
 impl<'a> Matches<'a> {
-    /// Nothing is known yet, but for the relations that the filter asks for.
+    /// What is known of a filter already, or what a sample tells. Ends early when `cancel` becomes true.
     ///
     /// # Errors
-    /// Over budget; corrupt, I/O.
+    /// Over budget; corrupt, I/O; interrupted.
     ///
     /// # Cost
-    /// A quarter of a byte a row. A filter with `related to` reads all relations once.
+    /// A quarter of a byte a row. A filter that was not asked for before reads 512 entities, and all
+    /// of them where fewer than one in 64 of those meet it; one with `related to` reads all relations.
     pub(crate) fn new(
         collection: &'a Collection,
         filter: &'a Filter,
         account: &Account,
+        cancel: Option<&AtomicBool>,
     ) -> Result<Self> {
         let view = collection.view();
+        let kept = collection.store().filters();
+        // Filters without a text are made for one call.
+        let id = match filter.text.is_empty() {
+            true => None,
+            false => Some(xxh3_128(
+                &[&collection.digest(true)?.to_le_bytes(), filter.text.as_bytes()].concat(),
+            )),
+        };
+        if let Some(known) = id.and_then(|id| kept.get(id)) {
+            let _charge = account.reserve(Bytes::of(known.heap_bytes()))?;
+            return Ok(Self { view, filter, known, failure: OnceLock::new(), _charge });
+        }
         let rows: Vec<u64> = (0..view.parts()).map(|part| view.rows_in(part)).collect();
         let words: u64 = rows.iter().map(|rows| rows.div_ceil(32)).sum();
         let mut charge = account.reserve(Bytes::new(words * 8))?;
@@ -53,13 +76,71 @@ impl<'a> Matches<'a> {
         let parts = parts.collect();
         let mut related = Vec::new();
         collect_related(&filter.root, collection, &mut related, &mut charge)?;
-        Ok(Self { view, filter, related, parts, failure: OnceLock::new(), _charge: charge })
+        let known = Known { related, parts, few: None };
+        let failure = OnceLock::new();
+        let mut matches = Self { view, filter, known: Arc::new(known), failure, _charge: charge };
+        if matches.is_rare(rows.iter().sum())? {
+            let few = matches.find_few(cancel)?;
+            if let Some(known) = Arc::get_mut(&mut matches.known) {
+                known.few = few;
+            }
+        }
+        if let (Some(id), None) = (id, matches.failure.get()) {
+            kept.keep(id, &matches.known);
+        }
+        Ok(matches)
+    }
+
+    /// The rows that meet the filter, ascending, where they are few.
+    pub(crate) fn few(&self) -> Option<&[FoundRow]> {
+        self.known.few.as_deref()
+    }
+
+    /// Does nearly nothing meet the filter? Says a sample, evenly drawn.
+    fn is_rare(&self, rows: u64) -> Result<bool> {
+        let (mut asked, mut met) = (0_u64, 0_u64);
+        let step = rows.div_ceil(SAMPLE).max(1);
+        for part in 0..self.view.parts() {
+            let of_part = self.view.rows_in(part);
+            for from in (0..of_part).step_by(usize::try_from(step).unwrap_or(usize::MAX)) {
+                self.view.scan_part(part, from as u32, &mut |row| {
+                    asked += 1;
+                    met += u64::from(self.meets(row.part, row.row));
+                    Ok(false)
+                })?;
+            }
+        }
+        Ok(met * RARE < asked)
+    }
+
+    /// Looks at all rows; those that meet the filter, unless they are too many.
+    fn find_few(&mut self, cancel: Option<&AtomicBool>) -> Result<Option<Box<[FoundRow]>>> {
+        let most = (self.view.len() / RARE).max(SAMPLE) as usize;
+        let mut few = Vec::new();
+        for part in 0..self.view.parts() {
+            self.view.scan_part(part, 0, &mut |row| {
+                if self.meets(row.part, row.row) {
+                    few.push(FoundRow { part: row.part, row: row.row });
+                }
+                let is_cancelled = cancel.is_some_and(|cancel| cancel.load(Memory::Relaxed));
+                Ok(few.len() <= most && !is_cancelled)
+            })?;
+            if cancel.is_some_and(|cancel| cancel.load(Memory::Relaxed)) {
+                return Err(ambit_search::SearchError::Cancelled.into());
+            }
+            if few.len() > most {
+                return Ok(None);
+            }
+        }
+        self._charge.grow(Bytes::of(few.len() * size_of::<FoundRow>()))?;
+        Ok(Some(few.into_boxed_slice()))
     }
 
     /// Does the entity of a row meet the filter? One that cannot be read does not; see
     /// [`Matches::failure`].
     pub(crate) fn meets(&self, part: u32, row: u32) -> bool {
-        let word = self.parts.get(part as usize).and_then(|part| part.get(row as usize / 32));
+        let parts = &self.known.parts;
+        let word = parts.get(part as usize).and_then(|part| part.get(row as usize / 32));
         let Some(word) = word else {
             return false;
         };
@@ -69,11 +150,14 @@ impl<'a> Matches<'a> {
         if known != 0 {
             return known == 3;
         }
-        let meets = self.look(RowRef { part, row }).unwrap_or_else(|error| {
-            // A second failure says no more than the first.
-            let _ = self.failure.set(error);
-            false
-        });
+        let meets = match self.look(RowRef { part, row }) {
+            Ok(meets) => meets,
+            Err(error) => {
+                // A second failure says no more than the first. Nothing is remembered of the row.
+                let _ = self.failure.set(error);
+                return false;
+            }
+        };
         word.fetch_or((1 + 2 * u64::from(meets)) << shift, Memory::Relaxed);
         meets
     }
@@ -87,7 +171,7 @@ impl<'a> Matches<'a> {
         let body = Body::decode(&self.view.cell(row, BODY)?.unwrap_or_default())?;
         let key = String::from_utf8(self.view.key(row)?)
             .map_err(|_| corrupt(format!("the key of row {row:?} is not UTF-8")))?;
-        let entity = Seen { key: &key, body: &body, related: &self.related };
+        let entity = Seen { key: &key, body: &body, related: &self.known.related };
         Ok(entity.meets(&self.filter.root, &mut 0))
     }
 }

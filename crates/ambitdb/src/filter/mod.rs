@@ -22,9 +22,11 @@
 //! `related to` asks for a relation from the entity to that key. Words of the language are
 //! written in any case.
 
+mod known;
 mod matches;
 mod parse;
 
+pub(crate) use known::KnownFilters;
 pub(crate) use matches::{Matches, plain_value};
 
 use crate::error::{Error, Result};
