@@ -82,8 +82,10 @@ impl Collection {
         let position = self.position(request.space)?;
         let (terms, scoring) = self.terms(request, position)?;
         let account = self.store().budget().account("query/scratch", Priority::Query);
-        let matches =
-            request.filter.map(|filter| Matches::new(self, filter, &account)).transpose()?;
+        let matches = request
+            .filter
+            .map(|filter| Matches::new(self, filter, &account, request.cancel))
+            .transpose()?;
         let query = SparseQuery { terms: &terms, k: request.k, scoring };
         let options = Options { threads: 1, account: &account, cancel: request.cancel };
         let mut fell_back = false;
