@@ -23,6 +23,7 @@ mod oracle;
 mod pool;
 mod profile;
 mod scan;
+mod text;
 mod tiers;
 mod tracking;
 
@@ -94,6 +95,7 @@ impl Area {
             codes::learned::run,
         ),
         area("certified", "what does an exact answer with a certificate cost?", certified::run),
+        area("text", "what does a search by words cost, and find?", text::run),
         area("lossless", "how many bits does a value take, and how fast?", lossless::run),
         area(
             "cache",

@@ -102,6 +102,19 @@ impl Data {
         Ok((text.lines().filter_map(gloss).collect(), ""))
     }
 
+    /// As [`Data::texts`], each with the names of what it explains, between commas, before it.
+    pub fn named_texts(&self) -> Result<(Vec<String>, &'static str), BenchError> {
+        let Some(text) = self.decompressed(ENTITIES)? else {
+            return self.texts();
+        };
+        let entry = |line: &str| {
+            let mut fields = line.split('\t').skip(2);
+            let (names, gloss) = (fields.next()?, fields.next()?);
+            Some(format!("{}: {gloss}", names.replace('|', ", ")))
+        };
+        Ok((text.lines().filter_map(entry).collect(), ""))
+    }
+
     /// Relations of a knowledge graph, a line each (source, type, target, between tabs), and what
     /// a row must say of them.
     pub fn relations(&self) -> Result<(String, &'static str), BenchError> {

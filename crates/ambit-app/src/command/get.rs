@@ -5,7 +5,7 @@ use clap::Args;
 use super::Session;
 use crate::exit::{Code, Failure};
 use crate::output::clean;
-use crate::record::{Printed, PrintedRow, PrintedValue, Vectors};
+use crate::record::{Printed, PrintedRow, PrintedSparse, PrintedValue, Vectors};
 
 /// Options of `ambit get`.
 #[derive(Debug, Args)]
@@ -49,6 +49,15 @@ pub fn run(options: &Options, session: &mut Session) -> Result<Code, Failure> {
             output.line(format_args!("{space}: {}", as_json(&PrintedRow(row))))?;
         } else {
             output.line(format_args!("{space}: {} numbers (--vector prints them)", row.len()))?;
+        }
+    }
+    for (space, vector) in &entity.sparse {
+        let space = clean(space);
+        if options.vector {
+            output.line(format_args!("{space}: {}", as_json(&PrintedSparse(vector))))?;
+        } else {
+            let terms = vector.ids.len();
+            output.line(format_args!("{space}: {terms} terms (--vector prints them)"))?;
         }
     }
     if let Some(text) = &entity.text {

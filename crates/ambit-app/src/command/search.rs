@@ -34,7 +34,7 @@ pub struct Options {
     /// By words only: BM25
     #[arg(long)]
     text: bool,
-    /// How much meaning and words count; left out, 1,1, and 1,2 where most of what is found is code
+    /// How much meaning and words count; left out, 3,1, and 1,2 where most of what is found is code
     #[arg(long, value_name = "DENSE,TEXT", conflicts_with_all = ["dense", "text"])]
     weights: Option<Weights>,
     /// Lines of text to show of each answer; 0 shows all

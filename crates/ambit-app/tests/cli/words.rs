@@ -25,13 +25,13 @@ fn both_ways_are_asked_and_each_says_its_rank_and_score() {
     let found = search(&ambit, "'animals of the ocean'");
     assert_eq!(
         (&found["mode"], &found["weights"]),
-        (&json!("hybrid"), &json!({"dense": 1.0, "text": 1.0}))
+        (&json!("hybrid"), &json!({"dense": 3.0, "text": 1.0}))
     );
     let hit = &found["hits"][0];
     assert_eq!(hit["key"], "notes/sea.md#L1-L3");
     assert_eq!((&hit["dense"]["rank"], &hit["words"]["rank"]), (&json!(1), &json!(1)));
     let score = hit["score"].as_f64().unwrap();
-    assert!((score - 2.0 / 61.0).abs() < 1e-12, "{score}");
+    assert!((score - 4.0 / 11.0).abs() < 1e-12, "{score}");
     // Of one way alone, the score is that way's.
     let dense = search(&ambit, "'animals of the ocean' --dense");
     assert_eq!((&dense["mode"], &dense["weights"]), (&json!("dense"), &Value::Null));
@@ -60,7 +60,7 @@ fn words_count_twice_on_code_and_as_the_caller_says() {
     assert_eq!(found["hits"][0]["path"], "code/read.rs");
     let told = search(&ambit, "'read whole file' --weights 0,3");
     assert_eq!(told["weights"], json!({"dense": 0.0, "text": 3.0}));
-    assert!((told["hits"][0]["score"].as_f64().unwrap() - 3.0 / 61.0).abs() < 1e-12);
+    assert!((told["hits"][0]["score"].as_f64().unwrap() - 3.0 / 11.0).abs() < 1e-12);
     ambit.fails("search file --weights 1", 2, &["two numbers"]);
     ambit.fails("search file --dense --text", 2, &["--text"]);
     ambit.fails("search file --dense --weights 1,1", 2, &["--weights"]);
@@ -114,6 +114,7 @@ fn sparse_embeddings_come_back_as_they_were_added() {
     let sparse = ambit.done("get a --vector --json").json()["sparse"].clone();
     assert_eq!(sparse, json!({"splade": {"ids": [3, 30521], "weights": [0.5, -0.0]}}));
     assert_eq!(ambit.done("get a --json").json()["terms"], json!({"splade": 2}));
+    assert!(ambit.done("get a").stdout.contains("splade: 2 terms"));
     let bad = line.replace("[3,30521]", "[3,3]");
     ambit.fed("add", &format!("{bad}\n")).failed(2, &["each once"]);
     let spaces = ambit.done("collections").stdout;
