@@ -437,20 +437,14 @@ impl<S: SparseSource + ?Sized> Part<'_, S> {
                 let sum = std::mem::take(&mut room.sums[at]);
                 let row = window.rows.start + at as u32;
                 let length = room.lengths[at];
-                let Candidate { row, score } = {
-                    let candidate = Candidate { row, score: sum };
-                    let may = self.may_enter(&candidate, length, window, cursors, room, top)?;
-                    if !may || self.run.is_deleted(row) {
-                        continue;
-                    }
-                    let row_ref = RowRef { part: self.run.part(), row };
-                    if !self.source.meets(row_ref) {
-                        continue;
-                    }
-                    Candidate { row, score: self.score(row, length, cursors, room)? }
-                };
-                let row = RowRef { part: self.run.part(), row };
-                let entry = Entry { goodness: Goodness::of(score), row };
+                let candidate = Candidate { row, score: sum };
+                let may = self.may_enter(&candidate, length, window, cursors, room, top)?;
+                let at = RowRef { part: self.run.part(), row };
+                if !may || self.run.is_deleted(row) || !self.source.meets(at) {
+                    continue;
+                }
+                let score = self.score(row, length, cursors, room)?;
+                let entry = Entry { goodness: Goodness::of(score), row: at };
                 let offered = top.offer(entry, &Keys(self.source), scratch);
                 offered.map_err(|error| error.while_scanning(None))?;
             }

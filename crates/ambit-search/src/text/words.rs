@@ -36,7 +36,7 @@ impl Words {
     /// Calls `take` with the terms of `text` in their order, each 1 to 255 bytes of UTF-8, until it returns false.
     ///
     /// # Cost
-    /// About 20 MB/s with stems, 60 without; no memory that grows with the text.
+    /// Linear in the text; no memory that grows with it.
     pub fn each(&mut self, text: &str, take: &mut dyn FnMut(&str) -> bool) {
         for word in text.unicode_words() {
             let word = beginning(word);
