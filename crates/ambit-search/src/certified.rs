@@ -10,7 +10,10 @@
 //! until one is below the cut. A row that is left out at any time was below a threshold that k
 //! scored rows had reached, so it is not in the answer.
 //!
-//! Deleted rows are told by their number before the fine plane is asked, and never raise a threshold.
+//! Rows that follow a leader ([`ambit_vector::planes::groups`]) are looked at after the leaders of
+//! their portion, and only where the leader's upper end and the radius of its group reach the cut.
+//!
+//! Deleted rows are told by their number before they would be scored, and never raise a threshold.
 
 use std::ops::Range;
 
@@ -19,6 +22,7 @@ use ambit_vector::planes::{Fine, Query as PlaneQuery, Unit};
 
 use crate::answer::{Answer, Exactness};
 use crate::error::SearchError;
+use crate::follow::{Led, leads};
 use crate::plan::Plan;
 use crate::refine::Best;
 use crate::source::{CodedPart, DenseSource, RowRef, SourceError};
@@ -93,8 +97,11 @@ pub(crate) struct Sieve {
     pending: Vec<Pending>,
     most_pending: usize,
     /// The best upper end that was left out, as a cut.
-    left_out: f32,
-    refined: u64,
+    pub(crate) left_out: f32,
+    pub(crate) refined: u64,
+    /// Followers that were looked at, and those that were left out with their leader.
+    pub(crate) followed: u64,
+    pub(crate) skipped: u64,
 }
 
 /// What was found for one query, as one thread knows it.
@@ -159,8 +166,13 @@ impl<'a> Found<'a> {
         self.sieve.settle(prepared, &mut self.best, context)?;
         let (hits, rescored) = self.best.into_hits(context.source)?;
         let last = hits.last().map_or(f64::NAN, |hit| hit.score);
+        let looked_at = seen.coded + seen.uncoded + self.sieve.followed;
+        if let Some(probed) = context.plan.probed() {
+            return Ok(Answer { hits, exactness: probed.exactness(looked_at, rescored) });
+        }
         let exactness = Exactness::Certified {
-            scanned: seen.coded + seen.uncoded,
+            scanned: looked_at + self.sieve.skipped,
+            skipped: self.sieve.skipped,
             uncoded: seen.uncoded,
             refined: self.sieve.refined,
             rescored,
@@ -180,19 +192,19 @@ pub(crate) struct Portion {
 }
 
 /// Rows of a chunk that reach the cut.
-struct Reaching<'a> {
+pub(crate) struct Reaching<'a> {
     /// By their place in the chunk, ascending.
-    rows: &'a [u32],
+    pub(crate) rows: &'a [u32],
     /// Upper ends of the chunk's rows, and estimates from its first row on.
-    values: &'a [f32],
-    estimates: &'a [f32],
+    pub(crate) values: &'a [f32],
+    pub(crate) estimates: &'a [f32],
     /// Rows of the portion that were scored already, ascending.
-    scored: &'a [(f32, u32)],
+    pub(crate) scored: &'a [(f32, u32)],
     /// Place of the chunk in the portion, and in the part.
-    offset: usize,
-    start: u32,
-    part: u32,
-    fine: Fine<'a>,
+    pub(crate) offset: usize,
+    pub(crate) start: u32,
+    pub(crate) part: u32,
+    pub(crate) fine: Fine<'a>,
 }
 
 /// What all steps of a search share.
@@ -205,7 +217,14 @@ pub(crate) struct Context<'a, S: ?Sized> {
 impl Sieve {
     pub(crate) fn new(k: usize) -> Self {
         let most_pending = k.saturating_mul(4).saturating_add(MOST_PENDING);
-        Self { pending: Vec::new(), most_pending, left_out: f32::NEG_INFINITY, refined: 0 }
+        Self {
+            pending: Vec::new(),
+            most_pending,
+            left_out: f32::NEG_INFINITY,
+            refined: 0,
+            followed: 0,
+            skipped: 0,
+        }
     }
 
     /// Looks at the rows of `portion`, whose strips are filled.
@@ -223,7 +242,7 @@ impl Sieve {
         let Some(query) = prepared.query(portion.part) else {
             return Ok(());
         };
-        let Strips { rows, uppers, estimates, order, favoured } = strips;
+        let Strips { rows, uppers, estimates, order, favoured, near } = strips;
         let strip = portion.query * *rows..portion.query * *rows + portion.rows.len();
         let (uppers, estimates) = (&uppers[strip.clone()], &estimates[strip]);
         let ceiling = best.ceiling().map_or(f32::INFINITY, |score| query.cut(score));
@@ -231,6 +250,9 @@ impl Sieve {
         favour(estimates, places, most_favoured(best.k()), order);
         self.score_favoured(portion, query, estimates, order, favoured, best, context)?;
         let scored: &[(f32, u32)] = favoured;
+        if leads(context.plan.parts()[portion.part]) {
+            self.follow_favoured(portion, prepared, scored, near, best, context)?;
+        }
         let first = portion.rows.start;
         for chunk in context.plan.chunks(portion.part, portion.rows.clone()) {
             let values = &uppers[chunk.start - first..chunk.end - first];
@@ -262,11 +284,24 @@ impl Sieve {
             read.map_err(|source| unreadable(context.plan, coded, source))?;
             outcome?;
         }
+        if leads(context.plan.parts()[portion.part]) {
+            for chunk in context.plan.chunks(portion.part, portion.rows.clone()) {
+                let led = Led {
+                    part: portion.part,
+                    leaders: chunk.clone(),
+                    uppers: &uppers[chunk.start - first..],
+                    estimates: &estimates[chunk.start - first..],
+                    offset: chunk.start - first,
+                    scored,
+                };
+                self.follow(&led, prepared, near, best, context)?;
+            }
+        }
         Ok(())
     }
 
     /// Leaves the rows of a chunk whose upper ends reach `cut` in `rows`.
-    fn reach(&mut self, uppers: &[f32], cut: f32, rows: &mut Vec<u32>) {
+    pub(crate) fn reach(&mut self, uppers: &[f32], cut: f32, rows: &mut Vec<u32>) {
         rows.clear();
         let mut at = 0;
         loop {
@@ -281,7 +316,7 @@ impl Sieve {
     }
 
     /// Looks at rows of a chunk in the fine plane.
-    fn refine<S: DenseSource + ?Sized>(
+    pub(crate) fn refine<S: DenseSource + ?Sized>(
         &mut self,
         reaching: &Reaching<'_>,
         prepared: &Prepared,
@@ -291,7 +326,6 @@ impl Sieve {
         let Some(query) = prepared.query(reaching.part as usize) else {
             return Ok(());
         };
-        let coded = context.plan.parts()[reaching.part as usize];
         for (index, &at) in reaching.rows.iter().enumerate() {
             if let Some(&soon) = reaching.rows.get(index + AHEAD) {
                 reaching.fine.prefetch(soon as usize);
@@ -304,9 +338,7 @@ impl Sieve {
             }
             let row = reaching.offset as u32 + at;
             let position = reaching.start + at;
-            if reaching.scored.binary_search_by_key(&row, |(_, row)| *row).is_ok()
-                || live(coded, position as usize)?.is_none()
-            {
+            if reaching.scored.binary_search_by_key(&row, |(_, row)| *row).is_ok() {
                 continue;
             }
             let estimate = reaching.estimates[at as usize];
@@ -339,9 +371,6 @@ impl Sieve {
         favoured.clear();
         for &row in order {
             let position = portion.rows.start + row as usize;
-            if live(coded, position)?.is_none() {
-                continue;
-            }
             let mut fine = None;
             let read = coded.fine(position..position + 1, &mut |bytes| {
                 if bytes.len() == layout.fine_len() {
@@ -419,6 +448,8 @@ impl Sieve {
     ) -> Result<(), SearchError> {
         self.left_out = self.left_out.max(other.left_out);
         self.refined += other.refined;
+        self.followed += other.followed;
+        self.skipped += other.skipped;
         other.pending.into_iter().try_for_each(|pending| self.wait(pending, scratch))
     }
 
@@ -460,17 +491,11 @@ impl Sieve {
 }
 
 /// The cut that the threshold proves, for codes.
-fn cut_of(query: &PlaneQuery, best: &mut Best<'_>) -> f32 {
+pub(crate) fn cut_of(query: &PlaneQuery, best: &mut Best<'_>) -> f32 {
     best.threshold_score().map_or(f32::NEG_INFINITY, |score| query.cut(score))
 }
 
-/// The number of the row at `position`; none if it is deleted.
-fn live(part: &dyn CodedPart, position: usize) -> Result<Option<u32>, SearchError> {
-    let row = part.number(position).map_err(|source| unreadable_row(part, source))?;
-    Ok((!part.is_dead(row)).then_some(row))
-}
-
-/// Scores a live row in f64 and offers it.
+/// Scores a row in f64 and offers it, unless it is deleted.
 fn score<S: DenseSource + ?Sized>(
     pending: Pending,
     best: &mut Best<'_>,
@@ -478,19 +503,20 @@ fn score<S: DenseSource + ?Sized>(
 ) -> Result<(), SearchError> {
     let part = context.plan.parts()[pending.part as usize];
     let position = pending.position as usize;
-    let row = part.number(position).map_err(|source| unreadable_row(part, source))?;
+    // Where which row stands is part of the codes.
+    let row = part.number(position).map_err(|source| unreadable(context.plan, part, source))?;
+    if part.is_dead(row) {
+        return Ok(());
+    }
     let mut outcome = Ok(());
     let mut take = |vector: &[f32]| {
         let row = RowRef { part: part.part(), row };
         let block = part.blocks().start;
         outcome = best.offer(row, vector, block, context.source, context.scratch);
     };
-    part.vector(position, &mut take).map_err(|source| unreadable_row(part, source))?;
+    let read = part.vector(position, &mut take);
+    read.map_err(|source| unreadable(context.plan, part, source))?;
     outcome
-}
-
-fn unreadable_row(part: &dyn CodedPart, source: SourceError) -> SearchError {
-    SearchError::Source { block: Some(part.blocks().start), source }
 }
 
 /// The codes of a part could not be read: the plan remembers it.
@@ -500,7 +526,7 @@ pub(crate) fn unreadable(
     source: SourceError,
 ) -> SearchError {
     plan.codes_failed();
-    unreadable_row(part, source)
+    SearchError::Source { block: Some(part.blocks().start), source }
 }
 
 pub(crate) fn wrong_length(plane: &str, found: usize, expected: usize) -> SourceError {

@@ -35,6 +35,8 @@ pub enum SearchError {
         /// The query in its batch, 0 for a single one.
         query: usize,
     },
+    /// No list is to be probed, or a recall is asked for that is not above 0 and up to 1.
+    NoProbes,
     /// The score to be reached is NaN.
     NotAScore,
     /// A term of a sparse query is too long, or not above the one before it.
@@ -86,6 +88,9 @@ impl fmt::Display for SearchError {
                 f,
                 "query {query} is all zeros, which has no cosine with anything: \
                  give a non-zero query, or use another metric"
+            ),
+            Self::NoProbes => f.write_str(
+                "nothing is to be probed: ask for at least 1 list, or a recall above 0 and up to 1",
             ),
             Self::NotAScore => f.write_str("the score to be reached is NaN: give a number"),
             Self::BadTerm { position } => write!(

@@ -14,6 +14,7 @@ use crate::error::SearchError;
 use crate::few::search_few;
 use crate::limits::{Limits, Place};
 use crate::plan::{Plan, Portions};
+use crate::probes::Probes;
 use crate::query::{Options, Query, check};
 use crate::refine::{Best, stretches};
 use crate::scorer::Scorer;
@@ -79,6 +80,54 @@ pub fn search_limited<S: DenseSource + ?Sized>(
     }
     let place = Place::new(limits, &scorer)?;
     search_checked(source, scorer, query.k, place, options)
+}
+
+/// The best `query.k` rows of those that are probed: fewer bytes are read, and some of the best rows may
+/// be missed; [`crate::Exactness::Approximate`] says how many that were for held-out rows. Where fewer
+/// than k are found, more lists are probed, and at last all; so there are never fewer than k where k exist.
+///
+/// # Errors
+///
+/// As [`search_limited`]; `NoProbes`.
+///
+/// # Cost
+///
+/// One pass over the centroids of each part's lists, then that of [`search_limited`] on the lists that
+/// are probed.
+pub fn search_probed<S: DenseSource + ?Sized>(
+    source: &S,
+    query: &Query<'_>,
+    limits: &Limits,
+    probes: Probes,
+    options: &Options<'_>,
+) -> Result<Answer, SearchError> {
+    check(query.vector, 1, query.k, source.dim())?;
+    probes.check()?;
+    let scorer = Scorer::new(query.vector, query.metric);
+    if scorer.is_undefined() {
+        return Err(SearchError::ZeroQuery { query: 0 });
+    }
+    let (k, place) = (query.k, Place::new(limits, &scorer)?);
+    let portions = Portions { rows: PORTION_ROWS, threads: options.threads };
+    let mut probes = probes;
+    loop {
+        let plan =
+            Plan::with_probes(source, scorer.metric(), scorer.vector(), probes, portions, options)?;
+        let asked = Asked { source, scorer, k, place, options };
+        let answer = match asked.search(&plan, source.has_damaged_codes()) {
+            Err(_) if plan.has_unreadable_codes() => {
+                return asked.search(&Plan::without_codes(source), true);
+            }
+            outcome => outcome?,
+        };
+        match plan.probed() {
+            Some(probed) if answer.hits.len() < k && !probed.is_all() => {
+                let most = usize::try_from(probed.probes()).unwrap_or(usize::MAX);
+                probes = Probes::Lists(most.saturating_mul(4).max(1));
+            }
+            _ => return Ok(answer),
+        }
+    }
 }
 
 /// [`search_limited`] for a query that was checked.

@@ -47,6 +47,7 @@ pub(crate) fn search_few<S: DenseSource + ?Sized>(
     let (hits, rescored) = best.into_hits(source)?;
     let exactness = Exactness::Certified {
         scanned: rows.len() as u64,
+        skipped: 0,
         uncoded: rows.len() as u64,
         refined: 0,
         rescored,

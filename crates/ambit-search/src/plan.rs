@@ -3,9 +3,13 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ambit_mem::Bytes;
 use ambit_vector::Metric;
-use ambit_vector::planes::BLOCK_ROWS;
+use ambit_vector::planes::{BLOCK_ROWS, Lists};
 
+use crate::error::SearchError;
+use crate::probes::{Probed, Probes};
+use crate::query::Options;
 use crate::source::{CodedPart, DenseSource};
 
 /// Bytes of the coarse plane that are read at a time: they stay in the second-level cache while
@@ -36,13 +40,12 @@ pub(crate) enum Unit {
 /// The work of one search.
 pub(crate) struct Plan<'a> {
     parts: Vec<&'a dyn CodedPart>,
-    /// Rows of a unit of each coded part.
-    portions: Vec<usize>,
-    /// The first unit of each coded part, and at last that of the blocks.
-    starts: Vec<usize>,
+    /// Leaders of coded parts, in the order in which they are looked at.
+    codes: Vec<(usize, Range<usize>)>,
     /// Blocks that no coded part covers.
     blocks: Vec<Range<usize>>,
     units: usize,
+    probed: Option<Probed>,
     is_unreadable: AtomicBool,
 }
 
@@ -53,11 +56,39 @@ impl<'a> Plan<'a> {
         metric: Metric,
         portions: Portions,
     ) -> Self {
-        let mut parts = source.coded();
-        let dim = source.dim();
-        parts.retain(|part| part.model().metric() == metric && part.model().layout().dim == dim);
-        parts.sort_by_key(|part| part.blocks().start);
-        Self::of(parts, source.blocks(), portions)
+        Self::of(coded_parts(source, metric), source.blocks(), portions)
+    }
+
+    /// Reads the codes of the lists that look most promising, and all blocks that have none.
+    ///
+    /// # Errors
+    /// `Source` for lists of another dimension.
+    pub(crate) fn with_probes<S: DenseSource + ?Sized>(
+        source: &'a S,
+        metric: Metric,
+        vector: &[f32],
+        probes: Probes,
+        portions: Portions,
+        options: &Options<'_>,
+    ) -> Result<Self, SearchError> {
+        let mut plan = Self::of(coded_parts(source, metric), source.blocks(), portions);
+        plan.codes.clear();
+        let ranked = plan.parts.iter().filter_map(|part| part.lists());
+        let most = ranked.map(Lists::ranking_bytes).max().unwrap_or(0);
+        let _scratch = options.account.reserve(Bytes::of(most))?;
+        let mut probed = Probed::default();
+        for (number, part) in plan.parts.iter().enumerate() {
+            let spans = probed.probe(*part, metric, vector, probes)?;
+            for span in spans {
+                let portion = portion_rows(*part, portions);
+                let starts = span.clone().step_by(portion);
+                plan.codes
+                    .extend(starts.map(|first| (number, first..span.end.min(first + portion))));
+            }
+        }
+        plan.units = plan.codes.len() + plan.blocks.iter().map(Range::len).sum::<usize>();
+        plan.probed = Some(probed);
+        Ok(plan)
     }
 
     /// Reads every block.
@@ -66,25 +97,25 @@ impl<'a> Plan<'a> {
     }
 
     fn of(parts: Vec<&'a dyn CodedPart>, all: usize, portions: Portions) -> Self {
-        let of_part = |part: &&dyn CodedPart| {
-            let share = part.rows().div_ceil(portions.threads.max(1));
-            share.min(portions.rows).max(1).next_multiple_of(chunk_rows(*part))
-        };
-        let portions: Vec<usize> = parts.iter().map(of_part).collect();
-        let (mut starts, mut blocks) = (Vec::with_capacity(parts.len() + 1), Vec::new());
-        let (mut units, mut covered) = (0, 0);
-        for (part, &rows) in parts.iter().zip(&portions) {
-            starts.push(units);
-            units += part.rows().div_ceil(rows);
+        let (mut codes, mut blocks, mut covered) = (Vec::new(), Vec::new(), 0);
+        for (number, part) in parts.iter().enumerate() {
+            let (rows, portion) = (part.leaders(), portion_rows(*part, portions));
+            let starts = (0..rows).step_by(portion);
+            codes.extend(starts.map(|first| (number, first..rows.min(first + portion))));
             let own = part.blocks();
             blocks.push(covered..own.start.max(covered));
             covered = own.end.max(covered);
         }
-        starts.push(units);
         blocks.push(covered..all.max(covered));
         blocks.retain(|range| !range.is_empty());
-        units += blocks.iter().map(Range::len).sum::<usize>();
-        Self { parts, portions, starts, blocks, units, is_unreadable: AtomicBool::new(false) }
+        let units = codes.len() + blocks.iter().map(Range::len).sum::<usize>();
+        let is_unreadable = AtomicBool::new(false);
+        Self { parts, codes, blocks, units, probed: None, is_unreadable }
+    }
+
+    /// What was probed, where not all lists are.
+    pub(crate) fn probed(&self) -> Option<&Probed> {
+        self.probed.as_ref()
     }
 
     /// The parts whose codes are read, as [`Unit::Codes`] numbers them.
@@ -94,15 +125,15 @@ impl<'a> Plan<'a> {
 
     /// Rows of the largest unit of codes, whole blocks.
     pub(crate) fn most_rows(&self) -> usize {
-        let whole = |(part, &rows): (&&dyn CodedPart, &usize)| {
-            part.rows().next_multiple_of(BLOCK_ROWS).min(rows)
-        };
-        self.parts.iter().zip(&self.portions).map(whole).max().unwrap_or(0)
+        let whole = |(_, rows): &(usize, Range<usize>)| rows.len().next_multiple_of(BLOCK_ROWS);
+        self.codes.iter().map(whole).max().unwrap_or(0)
     }
 
-    /// Rows of the largest chunk.
+    /// Rows of the largest chunk, whole blocks.
     pub(crate) fn most_chunk_rows(&self) -> usize {
-        self.parts.iter().map(|part| chunk_rows(*part).min(part.rows())).max().unwrap_or(0)
+        let whole =
+            |part: &&dyn CodedPart| chunk_rows(*part).min(part.rows().next_multiple_of(BLOCK_ROWS));
+        self.parts.iter().map(whole).max().unwrap_or(0)
     }
 
     /// The chunks of some rows of a coded part: what is read at a time.
@@ -122,14 +153,10 @@ impl<'a> Plan<'a> {
 
     /// The portion of this number, codes first; none from [`Plan::units`] on.
     pub(crate) fn unit(&self, number: usize) -> Option<Unit> {
-        let after = self.starts.partition_point(|&start| start <= number);
-        if let Some(part) = self.parts.get(after.wrapping_sub(1)) {
-            let rows = self.portions[after - 1];
-            let first = (number - self.starts[after - 1]) * rows;
-            let rows = first..part.rows().min(first + rows);
-            return Some(Unit::Codes { part: after - 1, rows });
+        if let Some((part, rows)) = self.codes.get(number) {
+            return Some(Unit::Codes { part: *part, rows: rows.clone() });
         }
-        let mut left = number - self.starts.last()?;
+        let mut left = number - self.codes.len();
         for range in &self.blocks {
             if left < range.len() {
                 return Some(Unit::Block(range.start + left));
@@ -148,6 +175,21 @@ impl<'a> Plan<'a> {
     pub(crate) fn has_unreadable_codes(&self) -> bool {
         self.is_unreadable.load(Ordering::Relaxed)
     }
+}
+
+/// The coded parts of a source that serve a metric, in the order of their blocks.
+fn coded_parts<S: DenseSource + ?Sized>(source: &S, metric: Metric) -> Vec<&dyn CodedPart> {
+    let mut parts = source.coded();
+    let dim = source.dim();
+    parts.retain(|part| part.model().metric() == metric && part.model().layout().dim == dim);
+    parts.sort_by_key(|part| part.blocks().start);
+    parts
+}
+
+/// Leaders of a unit of this part, whole chunks.
+fn portion_rows(part: &dyn CodedPart, portions: Portions) -> usize {
+    let share = part.leaders().div_ceil(portions.threads.max(1));
+    share.min(portions.rows).max(1).next_multiple_of(chunk_rows(part))
 }
 
 /// Rows of a chunk of this part, whole blocks.

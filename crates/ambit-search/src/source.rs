@@ -9,7 +9,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use ambit_vector::planes::Model;
+use ambit_vector::planes::{Lists, Model};
 
 /// What a source failed with; boxed, because sources are many.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -146,8 +146,8 @@ pub trait DenseSource: Sync {
 
 /// The code planes ([`ambit_vector::planes`]) of one part's rows, in the order of its blocks.
 ///
-/// Rows are counted by position among those that have a vector. The same threads and locks as
-/// for [`DenseSource::visit`].
+/// Rows are counted by their place in the planes: in any order, but leaders before followers
+/// ([`ambit_vector::planes::groups`]). The same threads and locks as for [`DenseSource::visit`].
 pub trait CodedPart: Sync {
     /// The part, as [`DenseBlock::part`] names it.
     fn part(&self) -> u32;
@@ -160,6 +160,25 @@ pub trait CodedPart: Sync {
 
     /// The number of rows.
     fn rows(&self) -> usize;
+
+    /// Rows that lead, which come first; the others follow one of them. All, where none follows.
+    fn leaders(&self) -> usize {
+        self.rows()
+    }
+
+    /// The lists that the leaders stand in; none where they stand in no order.
+    fn lists(&self) -> Option<&Lists> {
+        None
+    }
+
+    /// Gives the groups of some blocks of leaders to `take`; asked only where rows follow.
+    ///
+    /// # Errors
+    /// As [`CodedPart::coarse`].
+    fn groups(&self, blocks: Range<usize>, take: &mut dyn FnMut(&[u8])) -> Result<(), SourceError> {
+        let _ = (blocks, take);
+        Err("a part without lists has no groups".into())
+    }
 
     /// Gives the coarse plane of `rows`, which begin at a multiple of
     /// [`ambit_vector::planes::BLOCK_ROWS`] and end at one or at the last row, to `take`.
@@ -174,18 +193,18 @@ pub trait CodedPart: Sync {
     /// As [`CodedPart::coarse`].
     fn fine(&self, rows: Range<usize>, take: &mut dyn FnMut(&[u8])) -> Result<(), SourceError>;
 
-    /// The row number in the part of the row at `position`.
+    /// The row number in the part of the row at place `position`.
     ///
     /// # Errors
-    /// Whatever keeps it from being read; the search ends with it.
+    /// As [`CodedPart::coarse`].
     fn number(&self, position: usize) -> Result<u32, SourceError>;
 
     /// Whether the row of this number is deleted.
     fn is_dead(&self, number: u32) -> bool;
 
-    /// Gives the vector at `position`, dim f32, to `take`.
+    /// Gives the vector at place `position`, dim f32, to `take`.
     ///
     /// # Errors
-    /// Whatever keeps it from being read; the search ends with it.
+    /// As [`CodedPart::coarse`].
     fn vector(&self, position: usize, take: &mut dyn FnMut(&[f32])) -> Result<(), SourceError>;
 }

@@ -9,6 +9,7 @@ use ambit_vector::planes::{BLOCK_ROWS, Coarse, Unit};
 
 use crate::certified::{Prepared, unreadable, wrong_length};
 use crate::error::SearchError;
+use crate::follow::Near;
 use crate::plan::Plan;
 
 /// Rows of the best estimates that are looked at first, beside four times k.
@@ -23,13 +24,18 @@ pub(crate) struct Strips {
     pub(crate) order: Vec<u32>,
     /// Of those, what the fine plane says: estimate and row.
     pub(crate) favoured: Vec<(f32, u32)>,
+    /// For the followers of one leader.
+    pub(crate) near: Near,
 }
 
 impl Strips {
     /// Bytes that [`Strips::new`] takes.
     pub(crate) fn footprint(plan: &Plan<'_>, queries: usize, k: usize) -> usize {
         let rows = plan.most_rows();
-        8 * rows * queries + 4 * room_for_order(plan, rows, k) + 8 * room_for_favoured(rows, k)
+        Near::FOOTPRINT
+            + 8 * rows * queries
+            + 4 * room_for_order(plan, rows, k)
+            + 8 * room_for_favoured(rows, k)
     }
 
     /// For portions of `plan` and so many queries at a time; the caller has reserved
@@ -43,6 +49,7 @@ impl Strips {
             estimates: vec![0.0; rows * queries],
             order: Vec::with_capacity(room_for_order(plan, rows, k)),
             favoured: Vec::with_capacity(room),
+            near: Near::new(),
         }
     }
 

@@ -94,6 +94,7 @@ impl Asked {
             threads: _,
             sharing: _,
             reuse_within: _,
+            probes: _,
             cancel: _,
         } = *request;
         let filter = filter.map(|filter| filter.text());

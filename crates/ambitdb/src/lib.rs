@@ -55,7 +55,7 @@ pub use ambit_mem::audit::MemorySnapshot;
 pub use ambit_mem::{Budget, Bytes, Owner};
 pub use ambit_search::sparse::SparseWork;
 pub use ambit_search::text::Language;
-pub use ambit_search::{Exactness, Sharing};
+pub use ambit_search::{Exactness, Probes, Sharing};
 pub use ambit_store::engine::{MergeProgress, Reclaimed, VerifyReport, VersionInfo};
 pub use ambit_vector::Metric;
 pub use batch::WriteBatch;

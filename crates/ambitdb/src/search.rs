@@ -3,7 +3,9 @@
 use std::sync::atomic::AtomicBool;
 
 use ambit_mem::{Account, Priority};
-use ambit_search::{Batch as Queries, BatchOptions, Exactness, Limits, Options, Query, Sharing};
+use ambit_search::{
+    Batch as Queries, BatchOptions, Exactness, Limits, Options, Probes, Query, Sharing,
+};
 use ambit_store::engine::RowRef;
 use ambit_vector::Metric;
 
@@ -42,6 +44,9 @@ pub struct SearchRequest<'a> {
     /// Take the answer of an earlier query whose cosine with this one is at least this, 0 to 1, if there is one: its
     /// hits are scored again, but others may be nearer ([`Exactness::Reused`]). Not for batches.
     pub reuse_within: Option<f64>,
+    /// Look only at the lists that look most promising: an approximate answer that says its measured recall
+    /// ([`Exactness::Approximate`]). The queries of a batch are then asked one by one.
+    pub probes: Option<Probes>,
     /// Ends the search early when it becomes true.
     pub cancel: Option<&'a AtomicBool>,
 }
@@ -59,6 +64,7 @@ impl<'a> SearchRequest<'a> {
             reaching: None,
             after: None,
             reuse_within: None,
+            probes: None,
             cancel: None,
         }
     }
@@ -149,13 +155,18 @@ impl Collection {
     /// The best `k` of what the request asks for, however many it says.
     fn page(&self, request: &SearchRequest<'_>, k: usize) -> Result<Answer> {
         let after = request.after.map(|cursor| cursor.hit(self, request)).transpose()?;
-        self.store().answers().answer(self, request, k, || {
+        let search = || {
             let mut answer = self.page_after(request, k, after)?;
             if let Some(last) = answer.hits.get(k - 1) {
                 answer.next = Some(Cursor::new(self, request)?.at(last.key.clone(), last.score));
             }
             Ok(answer)
-        })
+        };
+        // What is kept is exact.
+        match request.probes {
+            Some(_) => search(),
+            None => self.store().answers().answer(self, request, k, search),
+        }
     }
 
     /// The hit of this key and score, as the search names it.
@@ -179,8 +190,12 @@ impl Collection {
             let query = Query { vector: request.queries, k, metric };
             let limits = Limits { reaching: request.reaching, after };
             let options = self.options(request, &account);
-            let found = ambit_search::search_limited(source, &query, &limits, &options)?;
-            self.answer(found)
+            self.answer(match request.probes {
+                Some(probes) => {
+                    ambit_search::search_probed(source, &query, &limits, probes, &options)?
+                }
+                None => ambit_search::search_limited(source, &query, &limits, &options)?,
+            })
         })
     }
 
@@ -199,6 +214,23 @@ impl Collection {
         let reaches = reaching(request)?;
         let account = self.store().budget().account("query/scratch", Priority::Query);
         self.filtered(request, &account, &mut |source, metric| {
+            if let Some(probes) = request.probes {
+                let dim = self.space(request.space)?.dim;
+                if dim == 0 || !request.queries.len().is_multiple_of(dim) {
+                    let found = request.queries.len();
+                    let error = ambit_search::SearchError::Dimension { expected: dim, found };
+                    return Err(error.into());
+                }
+                let options = self.options(request, &account);
+                let limits = Limits { reaching: request.reaching, after: None };
+                let answer = |vector| {
+                    let query = Query { vector, k: request.k, metric };
+                    self.answer(ambit_search::search_probed(
+                        source, &query, &limits, probes, &options,
+                    )?)
+                };
+                return request.queries.chunks_exact(dim).map(answer).collect();
+            }
             let batch = Queries { vectors: request.queries, k: request.k, metric };
             let options = self.options(request, &account);
             let options = BatchOptions { options, sharing: request.sharing };

@@ -33,6 +33,6 @@ pub mod verify;
 
 pub use certificate::Certificate;
 pub use dispatch::run;
-pub use options::{filter, metric};
+pub use options::{ProbeOptions, filter, metric};
 pub use search::TEXT_SPACE;
 pub use session::Session;

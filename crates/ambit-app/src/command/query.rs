@@ -50,6 +50,8 @@ pub struct Options {
     /// Scan the space once for each query instead of once for a group
     #[arg(long)]
     one_at_a_time: bool,
+    #[command(flatten)]
+    probing: super::ProbeOptions,
     /// Round float64 to the nearest float32 instead of refusing what does not fit
     #[arg(long)]
     round: bool,
@@ -177,6 +179,7 @@ fn answer(
         threads,
         sharing,
         filter: options.filter.as_ref(),
+        probes: options.probing.probes(),
         ..SearchRequest::new(&options.space, queries, options.k)
     };
     Ok(collection.search_batch(&request)?)

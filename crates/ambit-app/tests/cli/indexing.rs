@@ -32,6 +32,7 @@ fn what_was_indexed_is_found_by_meaning() {
     assert_eq!(
         fields(&found),
         [
+            "approximate",
             "blocks",
             "collection",
             "fell_back",
@@ -44,6 +45,7 @@ fn what_was_indexed_is_found_by_meaning() {
             "refined",
             "rescored",
             "scanned",
+            "skipped",
             "space",
             "uncoded",
             "unindexed",

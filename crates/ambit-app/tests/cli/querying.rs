@@ -48,6 +48,7 @@ fn queries_print_their_answers_where_no_file_is_named() {
     assert_eq!(
         fields(&summary),
         [
+            "approximate",
             "collection",
             "fell_back",
             "k",
@@ -58,6 +59,7 @@ fn queries_print_their_answers_where_no_file_is_named() {
             "scanned",
             "search_seconds",
             "seconds",
+            "skipped",
             "space",
             "threads",
             "uncoded"
@@ -146,6 +148,7 @@ fn similar_gives_pages_ranges_and_groups_without_the_entity_itself() {
     assert_eq!(
         fields(&all),
         [
+            "approximate",
             "collection",
             "fell_back",
             "hits",
@@ -156,6 +159,7 @@ fn similar_gives_pages_ranges_and_groups_without_the_entity_itself() {
             "refined",
             "rescored",
             "scanned",
+            "skipped",
             "space",
             "uncoded"
         ]
@@ -178,4 +182,20 @@ fn similar_gives_pages_ranges_and_groups_without_the_entity_itself() {
     assert_eq!(other.code, 2, "{other:?}");
     assert_eq!(ambit.run("similar nobody -c c --space s").code, 1);
     assert_eq!(ambit.run("similar 7 -c c --space s --after c1-0").code, 2);
+}
+
+#[test]
+fn approximate_answers_say_so_and_what_is_no_recall_is_refused() {
+    let ambit = imported(2000);
+    let line = "query x.npy -c c --space s --ids ids.npy --json";
+    let exact = ambit.done(line).json();
+    assert!(exact["approximate"].is_null());
+    for how in ["--probes 1", "--recall 0.9"] {
+        let some = ambit.done(&format!("{line} {how}")).json();
+        let fields = fields(&some["approximate"]);
+        assert_eq!(fields, ["held_out", "lists", "probes", "recall"]);
+    }
+    for how in ["--probes 0", "--recall 1.5", "--recall 0.9 --probes 2"] {
+        assert_eq!(ambit.run(&format!("{line} {how}")).code, 2, "{how}");
+    }
 }

@@ -4,6 +4,7 @@ mod coded;
 mod data;
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use ambit_mem::{Account, Budget, Bytes, Priority};
 use ambit_search::{
@@ -49,6 +50,12 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// The rows of some blocks.
+    fn rows_of(&self, blocks: &Range<usize>) -> Range<usize> {
+        let row = |block: usize| (block * self.rows_per_block).min(self.norms.len());
+        row(blocks.start)..row(blocks.end)
+    }
+
     pub fn new(dim: usize, vectors: Vec<f32>) -> Self {
         let kernels = ambit_vector::kernels();
         let norms: Vec<f32> = vectors.chunks(dim.max(1)).map(|row| kernels.norm(row)).collect();
@@ -203,6 +210,9 @@ pub fn assert_exact(source: &Memory, queries: &[f32], k: usize) {
         let some = [0..blocks / 3, blocks - blocks / 3..blocks];
         assert_found(&Coded::whole(source, &model), source, queries, k, metric);
         assert_found(&Coded::new(source, &model, &some), source, queries, k, metric);
+        assert_found(&Coded::ordered(source, &model, &some), source, queries, k, metric);
+        let ordered = Coded::ordered(source, &model, std::slice::from_ref(&(0..blocks)));
+        assert_found(&ordered, source, queries, k, metric);
     }
 }
 

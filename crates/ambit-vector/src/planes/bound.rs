@@ -36,6 +36,12 @@
 //! |x|^2 / 2, and the cut is (|q|^2 - d^2) / 2, d the k-th smallest distance; the square is
 //! taken [`HALF_SQUARE`] times, less than a half by more than its roundings.
 //!
+//! **Followers.** Under inner product and cosine, a row x within distance r of a row l has <q,x> =
+//! <q,l> + <q,x - l> <= upper end of l + |q| r. The f64 score of x may pass <q,x> by a rounding of
+//! |q||x| <= |q|(|l| + r): that of |q||l| and of the sum in f32 is in l's upper end, whose k has room for
+//! 32 u and needs less than 12, that of |q| r is in [`REACH`]. Distances are of rows as they are coded; r has
+//! room for what rounding them to length 1 moves.
+//!
 //! What is not finite: the error of a row with an element or norm that is not finite, or is so
 //! large that its square is not, or (under cosine) zero, is infinite; a NaN is never below the cut.
 
@@ -49,6 +55,9 @@ pub(super) const ENLARGE: f64 = 1.0 + 1.0 / (1 << 20) as f64;
 
 /// How often the square of a norm is taken where a half is meant: (1 - 2^-18) / 2.
 pub(super) const HALF_SQUARE: f64 = 0.5 - 0.5 / (1 << 18) as f64;
+
+/// How often |q| r is taken: 1 + 2^-16.
+pub(super) const REACH: f64 = 1.0 + 1.0 / (1 << 16) as f64;
 
 /// The largest norm whose square is surely finite in f32.
 pub(super) const LARGEST_NORM: f64 = 1e18;

@@ -23,9 +23,11 @@
 
 pub mod bound;
 mod encode;
+pub mod groups;
 #[allow(unsafe_code)]
 mod kernel;
 mod layout;
+mod lists;
 mod model;
 mod query;
 mod spectrum;
@@ -36,5 +38,6 @@ mod tests;
 pub use encode::Encoder;
 pub use kernel::{Coarse, Fine, Unit, units};
 pub use layout::{BLOCK_ROWS, Layout, MAX_DIM};
+pub use lists::{Lists, MAX_LISTS, Parts as ListParts};
 pub use model::{Model, PlaneError};
 pub use query::Query;

@@ -1,7 +1,7 @@
 //! A query made ready for the planes of one model.
 
 use super::bound::{
-    ENLARGE, HALF_SQUARE, ROUNDING, SUBNORMAL, UNDERFLOW, rounded_down, rounded_up,
+    ENLARGE, HALF_SQUARE, REACH, ROUNDING, SUBNORMAL, UNDERFLOW, rounded_down, rounded_up,
 };
 use super::layout::{Layout, STRETCH};
 use super::model::{Model, PlaneError};
@@ -104,6 +104,17 @@ impl Query {
                 _ => score,
             } - SUBNORMAL,
         )
+    }
+
+    /// What the upper end of a row is raised by to be one of all rows within `radius` of it, as they are
+    /// coded ([`super::groups`]). Infinite under euclidean.
+    pub fn reach(&self, radius: f32) -> f32 {
+        let norm = match self.metric {
+            Metric::Euclidean => return f32::INFINITY,
+            Metric::Cosine => ENLARGE,
+            Metric::InnerProduct => self.norm_sq.sqrt() * ENLARGE,
+        };
+        rounded_up(norm * f64::from(radius) * REACH + UNDERFLOW)
     }
 
     /// The score that no row below this cut can be better than; the inverse of [`Query::cut`],

@@ -1,17 +1,23 @@
 //! Making the planes, one segment after the other.
 //!
-//! A segment's rows are read once from front to back and coded in chunks, so memory is that of
-//! a chunk, whatever the segment's size. The model of another segment of the space is used
+//! A segment's rows are put in order ([`super::order`]), read in that order and coded in chunks, so
+//! memory is that of a chunk and some 8 bytes a row; two threads code. The model of another segment of the space is used
 //! again where it fits as well as it does there; else one is trained on rows drawn evenly.
 
 use std::sync::Arc;
 
 use ambit_mem::{Account, Bytes, Priority};
 use ambit_store::engine::{Derived, TableView};
-use ambit_vector::planes::{BLOCK_ROWS, Encoder, Model};
+use ambit_store::segment::SegmentWriter;
+use ambit_vector::planes::groups::{self, GROUPS_LEN};
+use ambit_vector::planes::{BLOCK_ROWS, Encoder, Layout, Model};
 
 use super::open::{CoarsePlane, HeldModel, SegmentCodes};
-use super::{COARSE, FINE, INFO, Info, MODEL, is_worth_coding, rows_in, slots};
+use super::order::{Order, THREADS};
+use super::{
+    COARSE, FINE, GROUPS, INFO, Info, LISTS, MODEL, ORDER, ORDERED, is_worth_coding, position_len,
+    rows_in, slots,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::schema::{Space, vector_column};
 use crate::store::Store;
@@ -22,10 +28,11 @@ const SAMPLE: usize = 4096;
 const TRIAL: usize = 256;
 /// By how much more it may leave there than it does at home.
 const FITS: f64 = 1.1;
-/// Rows that are coded between two calls of the progress.
+/// Rows that are coded between two calls of the progress, at least and at most.
 const CHUNK: usize = 64 * BLOCK_ROWS;
+const MOST_CHUNK: usize = 64 * CHUNK;
 /// The seed of all models.
-const SEED: u64 = 0x616d_6269_7464_6200;
+pub(super) const SEED: u64 = 0x616d_6269_7464_6200;
 
 /// What [`Store::build_codes`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,13 +48,102 @@ pub struct CodesReport {
 }
 
 /// One space of one segment.
-struct Job<'a> {
+pub(super) struct Job<'a> {
     store: &'a Store,
     view: &'a TableView,
     part: u32,
     position: usize,
-    space: &'a Space,
-    rows: usize,
+    pub(super) space: &'a Space,
+    pub(super) rows: usize,
+}
+
+/// The planes of a segment while they are written.
+struct Coding<'a> {
+    job: &'a Job<'a>,
+    model: &'a Model,
+    order: Option<Order>,
+    stamp: u32,
+}
+
+/// What one thread codes with.
+struct Coder<'m> {
+    encoder: Encoder<'m>,
+    coarse: Vec<u8>,
+    fine: Vec<u8>,
+}
+
+impl Coder<'_> {
+    /// Codes `rows`, n x dim, into whole blocks.
+    fn code(&mut self, rows: &[f32], layout: &Layout) {
+        let n = rows.len() / layout.dim;
+        self.coarse.resize(n.div_ceil(BLOCK_ROWS) * layout.coarse_block_len(), 0);
+        self.fine.resize(n * layout.fine_len(), 0);
+        let blocks = self.coarse.chunks_exact_mut(layout.coarse_block_len());
+        let fine = self.fine.chunks_mut(BLOCK_ROWS * layout.fine_len());
+        for ((rows, block), fine) in rows.chunks(BLOCK_ROWS * layout.dim).zip(blocks).zip(fine) {
+            self.encoder.encode(rows, block, fine);
+        }
+    }
+}
+
+impl Coding<'_> {
+    /// Codes all rows in their order and writes them; returns what the coarse plane left of a row.
+    fn write(
+        &mut self,
+        account: &Account,
+        coarse: &mut SegmentWriter,
+        fine: &mut SegmentWriter,
+        progress: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<f64> {
+        let (job, model) = (self.job, self.model);
+        let layout = *model.layout();
+        let dim = layout.dim;
+        let of_row = 4 * dim + 16 + layout.coarse_block_len() / BLOCK_ROWS + layout.fine_len();
+        let chunk = (job.room(16) / of_row).clamp(CHUNK, MOST_CHUNK) / (THREADS * BLOCK_ROWS)
+            * (THREADS * BLOCK_ROWS);
+        let bytes = THREADS * (Encoder::footprint(&layout) + layout.coarse_block_len())
+            + chunk * of_row
+            + model.footprint()
+            + Order::measuring_bytes(CHUNK, dim);
+        let _scratch = account.reserve(Bytes::of(bytes))?;
+        let coder = || Coder { encoder: Encoder::new(model), coarse: Vec::new(), fine: Vec::new() };
+        let mut coders: [Coder<'_>; THREADS] = std::array::from_fn(|_| coder());
+        let mut rows = Vec::with_capacity(chunk * dim);
+        for first in (0..job.rows).step_by(chunk) {
+            let end = job.rows.min(first + chunk);
+            match &self.order {
+                Some(order) => job.gather(&order.positions[first..end], &mut rows)?,
+                None => {
+                    rows.clear();
+                    job.visit(first..end, &mut |some| rows.extend_from_slice(some))?;
+                }
+            }
+            let share = (end - first).div_ceil(THREADS).next_multiple_of(BLOCK_ROWS);
+            std::thread::scope(|scope| {
+                for (coder, rows) in coders.iter_mut().zip(rows.chunks(share * dim)) {
+                    scope.spawn(move || coder.code(rows, &layout));
+                }
+            });
+            for coder in coders.iter().take((end - first).div_ceil(share)) {
+                self.stamp = crc32c::crc32c_append(self.stamp, &coder.coarse);
+                coarse.write(&coder.coarse)?;
+                fine.write(&coder.fine)?;
+            }
+            if let Some(order) = &mut self.order {
+                for (number, rows) in rows.chunks_mut(CHUNK * dim).enumerate() {
+                    order.measure(first + number * CHUNK, rows, job.space.metric);
+                }
+            }
+            if !progress(end) {
+                let what =
+                    format!("stopped after {end} rows of a segment; what was built before stays");
+                return Err(Error::new(ErrorKind::Interrupted, what));
+            }
+        }
+        let left = coders.iter().map(|coder| coder.encoder.mean_left());
+        let left: Vec<f64> = left.filter(|left| *left > 0.0).collect();
+        Ok(left.iter().sum::<f64>() / left.len().max(1) as f64)
+    }
 }
 
 impl Store {
@@ -59,8 +155,10 @@ impl Store {
     /// Not found (collection), over budget, interrupted, I/O, read only. What was built before stays.
     ///
     /// # Cost
-    /// Reads every vector without planes once; about 10 us for 384 dimensions, more for more. Memory: at most
-    /// a sixteenth of the budget, or what one row's model takes.
+    /// Reads every vector without planes three times, four where near duplicates are many; about 20 us of both
+    /// processors for 384 dimensions and a thousand lists. Memory: at most an eighth of the budget and 20
+    /// bytes a row, or what one row's model takes. Where the order does not fit the budget, the rows stay
+    /// as they came.
     pub fn build_codes(
         &self,
         collection: &str,
@@ -103,10 +201,14 @@ impl Job<'_> {
             }
         };
         let layout = *model.layout();
-        let dim = self.space.dim;
-        let chunk_bytes = CHUNK * layout.fine_len() + layout.coarse_block_len();
-        let _scratch = account
-            .reserve(Bytes::of(Encoder::footprint(&layout) + chunk_bytes + model.footprint()))?;
+        let half = self.rows as u64 / 2;
+        let order = match Order::find(self, &account, &mut |done| progress(done / 2)) {
+            Ok(order) => Some(order),
+            // Then they stay in the order in which they came.
+            Err(error) if error.is_over_budget() => None,
+            Err(error) => return Err(error),
+        };
+        let mut progress = |done: usize| progress(half + done as u64 - done as u64 / 2);
         let [coarse_slot, fine_slot] = slots(self.position);
         let engine = self.store.engine();
         let mut coarse = engine.derive(self.view, self.part, coarse_slot)?;
@@ -114,34 +216,20 @@ impl Job<'_> {
         coarse.file.begin(MODEL, 0)?;
         coarse.file.write(&model.encode())?;
         coarse.file.end()?;
-        coarse.file.begin(COARSE, layout.coarse_block_len() as u32)?;
+        let name = if order.is_some() { ORDERED } else { COARSE };
+        coarse.file.begin(name, layout.coarse_block_len() as u32)?;
         fine.file.begin(FINE, layout.fine_len() as u32)?;
-        let mut encoder = Encoder::new(model);
-        let mut block = vec![0; layout.coarse_block_len()];
-        let mut rows_of_fine = vec![0; BLOCK_ROWS * layout.fine_len()];
-        let mut stamp = 0;
-        for first in (0..self.rows).step_by(CHUNK) {
-            let end = self.rows.min(first + CHUNK);
-            let mut outcome = Ok(());
-            self.visit(first..end, &mut |rows| {
-                outcome = rows.chunks(BLOCK_ROWS * dim).try_for_each(|rows| {
-                    let fine_bytes = &mut rows_of_fine[..rows.len() / dim * layout.fine_len()];
-                    encoder.encode(rows, &mut block, fine_bytes);
-                    stamp = crc32c::crc32c_append(stamp, &block);
-                    coarse.file.write(&block)?;
-                    fine.file.write(fine_bytes)
-                });
-            })?;
-            outcome?;
-            if !progress(end as u64) {
-                let what =
-                    format!("stopped after {end} rows of a segment; what was built before stays");
-                return Err(Error::new(ErrorKind::Interrupted, what));
-            }
+        let mut coding = Coding { job: self, model, order, stamp: 0 };
+        let left = coding.write(&account, &mut coarse.file, &mut fine.file, &mut progress)?;
+        let Coding { order, stamp, .. } = coding;
+        fine.file.end()?;
+        coarse.file.end()?;
+        let mut bytes = layout.footprint(self.rows);
+        if let Some(order) = order {
+            bytes += self.write_order(order, &mut coarse.file)?;
         }
-        let info = Info { stamp, left: encoder.mean_left() }.encode();
+        let info = Info { stamp, left }.encode();
         for file in [&mut coarse.file, &mut fine.file] {
-            file.end()?;
             file.begin(INFO, 0)?;
             file.write(&info)?;
             file.end()?;
@@ -151,8 +239,42 @@ impl Job<'_> {
         coarse.finish()?;
         report.segments += 1;
         report.rows += self.rows as u64;
-        report.bytes += layout.footprint(self.rows) as u64;
+        report.bytes += bytes as u64;
         Ok(())
+    }
+
+    /// Writes what tells where which row stands; returns its bytes.
+    fn write_order(&self, order: Order, file: &mut SegmentWriter) -> Result<usize> {
+        let len = position_len(self.rows);
+        file.begin(ORDER, len as u32)?;
+        for positions in order.positions.chunks(CHUNK) {
+            let bytes: Vec<u8> = positions
+                .iter()
+                .flat_map(|position| position.to_le_bytes().into_iter().take(len))
+                .collect();
+            file.write(&bytes)?;
+        }
+        file.end()?;
+        let mut bytes = self.rows * len;
+        let groups = order.groups.clone();
+        let lists = order.into_lists(self.space.metric)?;
+        if lists.leaders() < self.rows {
+            file.begin(GROUPS, GROUPS_LEN as u32)?;
+            let mut outcome = Ok(());
+            groups::encode(&groups, lists.group_unit(), &mut |block| {
+                bytes += block.len();
+                if outcome.is_ok() {
+                    outcome = file.write(block);
+                }
+            });
+            outcome?;
+            file.end()?;
+        }
+        let lists = lists.encode();
+        file.begin(LISTS, 0)?;
+        file.write(&lists)?;
+        file.end()?;
+        Ok(bytes + lists.len())
     }
 
     /// The model of another segment that fits this one's rows, too.
@@ -196,8 +318,28 @@ impl Job<'_> {
             .map_err(|error| Error::invalid(format!("space {}: {error}", self.space.name)))
     }
 
+    /// Bytes of a `share`-th of the budget.
+    pub(super) fn room(&self, share: u64) -> usize {
+        usize::try_from(self.store.budget().limit().get() / share).unwrap_or(usize::MAX)
+    }
+
+    /// The rows at `positions`, in that order, into `rows`; read in the order in which they lie.
+    pub(super) fn gather(&self, positions: &[u32], rows: &mut Vec<f32>) -> Result<()> {
+        let dim = self.space.dim;
+        let mut order: Vec<(u32, u32)> = positions.iter().copied().zip(0..).collect();
+        order.sort_unstable();
+        rows.clear();
+        rows.resize(positions.len() * dim, 0.0);
+        for (position, slot) in order {
+            let (position, slot) = (position as usize, slot as usize);
+            let to = &mut rows[slot * dim..(slot + 1) * dim];
+            self.visit(position..position + 1, &mut |row| to.copy_from_slice(row))?;
+        }
+        Ok(())
+    }
+
     /// About `wanted` rows, drawn evenly in runs of 16.
-    fn sample(&self, wanted: usize) -> Result<Vec<f32>> {
+    pub(super) fn sample(&self, wanted: usize) -> Result<Vec<f32>> {
         let runs = (wanted / BLOCK_ROWS).max(1);
         let step = (self.rows / runs).max(BLOCK_ROWS);
         let mut sample = Vec::with_capacity(wanted * self.space.dim);
@@ -208,7 +350,11 @@ impl Job<'_> {
         Ok(sample)
     }
 
-    fn visit(&self, rows: std::ops::Range<usize>, take: &mut dyn FnMut(&[f32])) -> Result<()> {
+    pub(super) fn visit(
+        &self,
+        rows: std::ops::Range<usize>,
+        take: &mut dyn FnMut(&[f32]),
+    ) -> Result<()> {
         let range = rows.start as u64..rows.end as u64;
         let mut outcome = Ok(());
         self.view.cells(self.part, vector_column(self.position), range, &mut |cells| {

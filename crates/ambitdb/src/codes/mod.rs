@@ -1,12 +1,13 @@
 //! Code planes beside the segments: what makes a search read a twelfth of the bytes.
 //!
 //! Of each space of each large segment two derived files hold the planes of its rows
-//! ([`ambit_vector::planes`]): the coarse one with the model, and the fine one. They are caches:
+//! ([`ambit_vector::planes`]): the coarse one with the model and the order of the rows, and the fine one. They are caches:
 //! a segment without them is searched exactly, all rows read; one whose planes are damaged, too,
 //! and the answer says so.
 
 mod build;
 mod open;
+mod order;
 
 pub use build::CodesReport;
 pub(crate) use open::{Models, SegmentCodes};
@@ -18,12 +19,25 @@ use crate::schema::vector_column;
 /// Sections of the files.
 const MODEL: &str = "codes.model";
 const COARSE: &str = "codes.coarse";
+const ORDERED: &str = "codes.ordered";
+const ORDER: &str = "codes.order";
+const LISTS: &str = "codes.lists";
+const GROUPS: &str = "codes.groups";
 const FINE: &str = "codes.fine";
 const INFO: &str = "codes.info";
 
 /// The slots of a space's coarse and fine plane.
 fn slots(space: usize) -> [u16; 2] {
     [2 * space as u16, 2 * space as u16 + 1]
+}
+
+/// Bytes of a position in `codes.order` of a segment with `rows` rows: 2 to 4.
+fn position_len(rows: usize) -> usize {
+    match rows {
+        0..=0x1_0000 => 2,
+        0x1_0001..=0x100_0000 => 3,
+        _ => 4,
+    }
 }
 
 /// Is it worth coding `rows` rows? The model has dim^2 numbers, the rows rows x dim.

@@ -10,9 +10,12 @@ use ambit_store::StoreError;
 use ambit_store::engine::{Derived, TableView};
 use ambit_store::segment::{Section, Segment};
 use ambit_store::sync::lock;
-use ambit_vector::planes::{BLOCK_ROWS, Model};
+use ambit_vector::planes::groups::GROUPS_LEN;
+use ambit_vector::planes::{BLOCK_ROWS, Lists, Model};
 
-use super::{COARSE, FINE, INFO, Info, MODEL, rows_in, slots};
+use super::{
+    COARSE, FINE, GROUPS, INFO, Info, LISTS, MODEL, ORDER, ORDERED, position_len, rows_in, slots,
+};
 use crate::filter::Matches;
 use crate::schema::vector_column;
 
@@ -34,6 +37,16 @@ pub(super) struct CoarsePlane {
     pub(super) info: Info,
     segment: Arc<Segment>,
     section: Section,
+    order: Option<Order>,
+}
+
+/// Where which row stands, if not as in the segment.
+struct Order {
+    lists: Lists,
+    /// Positions by place.
+    positions: Section,
+    groups: Option<Section>,
+    _charge: Reservation,
 }
 
 /// A fine plane.
@@ -91,9 +104,42 @@ impl CoarsePlane {
             let model = whole(&segment, MODEL, &file)?;
             let model = models.read(&model, &file)?;
             let blocks = rows.div_ceil(BLOCK_ROWS) * model.model.layout().coarse_block_len();
-            let section = section(&segment, COARSE, blocks, &file)?;
-            Ok(Self { model, info: info(&segment, &file)?, segment, section })
+            let order = Order::of(&segment, &file, rows, &model.model, models)?;
+            let name = if order.is_some() { ORDERED } else { COARSE };
+            let section = section(&segment, name, blocks, &file)?;
+            Ok(Self { model, info: info(&segment, &file)?, segment, section, order })
         })
+    }
+}
+
+impl Order {
+    /// The order of the rows in a coarse plane, if it has one of its own.
+    fn of(
+        segment: &Segment,
+        file: &str,
+        rows: usize,
+        model: &Model,
+        models: &Models,
+    ) -> Result<Option<Self>, StoreError> {
+        if segment.section(ORDERED).is_none() {
+            return Ok(None);
+        }
+        let corrupt = |what: &str| StoreError::corrupt(file, 0, format!("{what}; build it again"));
+        let bytes = whole(segment, LISTS, file)?;
+        let charge = models.account.reserve(Bytes::of(bytes.len() + size_of::<Self>()))?;
+        let lists = Lists::decode(&bytes).map_err(|error| corrupt(&error.to_string()))?;
+        if lists.leaders() > rows || lists.dim() != model.layout().dim {
+            return Err(corrupt("its lists are of other rows"));
+        }
+        let positions = section(segment, ORDER, rows * position_len(rows), file)?;
+        let groups = match lists.leaders() < rows {
+            false => None,
+            true => {
+                let len = lists.leaders().div_ceil(BLOCK_ROWS) * GROUPS_LEN;
+                Some(section(segment, GROUPS, len, file)?)
+            }
+        };
+        Ok(Some(Self { lists, positions, groups, _charge: charge }))
     }
 }
 
@@ -144,6 +190,26 @@ impl<'a> SegmentCodes<'a> {
         Ok(Derived::Ready(Arc::new(codes)))
     }
 
+    /// The position in the segment's column of the row at `place`.
+    fn position(&self, place: usize) -> Result<u64, SourceError> {
+        let Some(order) = &self.coarse.order else {
+            return Ok(place as u64);
+        };
+        let len = position_len(self.rows);
+        let range = (place * len) as u64..((place + 1) * len) as u64;
+        let slot = slots(self.space)[0];
+        let bytes = self.read(&self.coarse.segment, order.positions, range, slot)?;
+        let mut eight = [0; 8];
+        eight[..len].copy_from_slice(&bytes);
+        let position = u64::from_le_bytes(eight);
+        if position >= self.rows as u64 {
+            let what = format!("place {place} has position {position} of {} rows", self.rows);
+            self.view.forget_derived(self.part, slot, &what);
+            return Err(what.into());
+        }
+        Ok(position)
+    }
+
     /// A part of a plane that cannot be read is not asked for again.
     fn read<'p>(
         &self,
@@ -178,6 +244,22 @@ impl CodedPart for SegmentCodes<'_> {
         self.rows
     }
 
+    fn leaders(&self) -> usize {
+        self.coarse.order.as_ref().map_or(self.rows, |order| order.lists.leaders())
+    }
+
+    fn lists(&self) -> Option<&Lists> {
+        self.coarse.order.as_ref().map(|order| &order.lists)
+    }
+
+    fn groups(&self, blocks: Range<usize>, take: &mut dyn FnMut(&[u8])) -> Result<(), SourceError> {
+        let groups = self.coarse.order.as_ref().and_then(|order| order.groups);
+        let section = groups.ok_or("no row of this part follows another")?;
+        let range = (blocks.start * GROUPS_LEN) as u64..(blocks.end * GROUPS_LEN) as u64;
+        take(&self.read(&self.coarse.segment, section, range, slots(self.space)[0])?);
+        Ok(())
+    }
+
     fn coarse(&self, rows: Range<usize>, take: &mut dyn FnMut(&[u8])) -> Result<(), SourceError> {
         let block = self.model().layout().coarse_block_len();
         let blocks = rows.start / BLOCK_ROWS..rows.end.div_ceil(BLOCK_ROWS);
@@ -196,7 +278,7 @@ impl CodedPart for SegmentCodes<'_> {
     }
 
     fn number(&self, position: usize) -> Result<u32, SourceError> {
-        Ok(self.view.row_at(self.part, vector_column(self.space), position as u64)?)
+        Ok(self.view.row_at(self.part, vector_column(self.space), self.position(position)?)?)
     }
 
     fn is_dead(&self, number: u32) -> bool {
@@ -205,7 +287,8 @@ impl CodedPart for SegmentCodes<'_> {
     }
 
     fn vector(&self, position: usize, take: &mut dyn FnMut(&[f32])) -> Result<(), SourceError> {
-        let range = position as u64..position as u64 + 1;
+        let position = self.position(position)?;
+        let range = position..position + 1;
         let mut outcome = Ok(());
         self.view.cells(self.part, vector_column(self.space), range, &mut |cell| {
             outcome =
