@@ -5,7 +5,7 @@
 
 use std::ops::{Range, RangeInclusive};
 
-use ambit_vector::planes::{BLOCK_ROWS, Coarse, Unit};
+use ambit_vector::planes::{BLOCK_ROWS, Coarse, Strip, Unit};
 
 use crate::certified::{Prepared, unreadable, wrong_length};
 use crate::error::SearchError;
@@ -80,12 +80,14 @@ impl Strips {
                 let coarse = Coarse::new(layout, bytes, chunk.len());
                 let uppers = self.uppers.chunks_exact_mut(self.rows);
                 let estimates = self.estimates.chunks_exact_mut(self.rows);
-                for ((prepared, uppers), estimates) in prepared.iter().zip(uppers).zip(estimates) {
-                    if let Some(query) = prepared.query(part) {
-                        let at = chunk.start - first;
-                        coarse.scan(unit, query, &mut uppers[at..], &mut estimates[at..]);
-                    }
-                }
+                let at = chunk.start - first;
+                let strips = prepared.iter().zip(uppers).zip(estimates);
+                let strips = strips.filter_map(|((prepared, uppers), estimates)| {
+                    let (uppers, estimates) = (&mut uppers[at..], &mut estimates[at..]);
+                    prepared.query(part).map(|query| Strip { query, uppers, estimates })
+                });
+                let mut strips: Vec<Strip<'_>> = strips.collect();
+                coarse.scan_all(unit, &mut strips);
             });
             read.and(outcome).map_err(|source| unreadable(plan, coded, source))?;
         }

@@ -36,7 +36,7 @@ mod spectrum;
 mod tests;
 
 pub use encode::Encoder;
-pub use kernel::{Coarse, Fine, Unit, units};
+pub use kernel::{Coarse, Fine, Strip, Unit, units};
 pub use layout::{BLOCK_ROWS, Layout, MAX_DIM};
 pub use lists::{Lists, MAX_LISTS, Parts as ListParts};
 pub use model::{Model, PlaneError};

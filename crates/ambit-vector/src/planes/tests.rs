@@ -313,3 +313,33 @@ fn training_is_deterministic_for_a_seed() {
     assert_eq!(train(5), train(5));
     assert_ne!(train(5), train(6));
 }
+
+#[test]
+fn several_queries_together_get_the_bits_that_each_gets_alone() {
+    for (metric, dim) in
+        [(Metric::Cosine, 100), (Metric::InnerProduct, 384), (Metric::Euclidean, 20)]
+    {
+        let mut draws = crate::draws::Draws::new(3);
+        let mut value = || (draws.next_u64() >> 40) as f32 / (1 << 23) as f32 - 1.0;
+        let rows: Vec<f32> = (0..83 * dim).map(|_| value()).collect();
+        let planes = Planes::new(Model::train(&rows, dim, metric, 1).unwrap(), &rows);
+        let queries: Vec<Query> =
+            rows.chunks(dim).take(9).map(|row| Query::new(&planes.model, row).unwrap()).collect();
+        for unit in units() {
+            let room = planes.rows.next_multiple_of(BLOCK_ROWS);
+            let mut found = vec![(vec![0.0; room], vec![0.0; room]); queries.len()];
+            let strips = queries.iter().zip(&mut found);
+            let mut strips: Vec<Strip<'_>> = strips
+                .map(|(query, (uppers, estimates))| Strip { query, uppers, estimates })
+                .collect();
+            planes.coarse().scan_all(unit, &mut strips);
+            for (query, (uppers, estimates)) in queries.iter().zip(&found) {
+                let (mut alone, mut estimated) = (vec![0.0; room], vec![0.0; room]);
+                planes.coarse().scan(unit, query, &mut alone, &mut estimated);
+                let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                assert_eq!(bits(&alone), bits(uppers), "{metric} {unit:?}");
+                assert_eq!(bits(&estimated), bits(estimates), "{metric} {unit:?}");
+            }
+        }
+    }
+}

@@ -14,6 +14,7 @@ pub(super) static AVX2: Functions = Functions {
     name: "avx2",
     is_detected: || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
     scan,
+    scan_together: None,
     next: super::portable::next,
     score,
     fit,

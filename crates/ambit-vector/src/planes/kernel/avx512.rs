@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::super::layout::{BLOCK_ROWS, STRETCH};
 use super::super::query::Query;
 use super::quantize;
-use super::table::Functions;
+use super::table::{Functions, TOGETHER};
 
 pub(super) static AVX512: Functions = Functions {
     name: "avx512vnni",
@@ -17,6 +17,7 @@ pub(super) static AVX512: Functions = Functions {
             && is_x86_feature_detected!("avx512vnni")
     },
     scan,
+    scan_together: Some(scan_together),
     next,
     score,
     fit,
@@ -30,77 +31,136 @@ pub(super) static AVX512: Functions = Functions {
 /// and `estimates` have room for all their rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn scan(query: &Query, bytes: &[u8], uppers: &mut [f32], estimates: &mut [f32]) {
+    // SAFETY: as the caller vouches.
+    unsafe { scan_of([query], bytes, [uppers], [estimates]) }
+}
+
+/// See [`super::table::ScanTogether`].
+///
+/// # Safety
+/// As [`scan`], for each query; all are of one layout.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn scan_together(
+    queries: [&Query; TOGETHER],
+    bytes: &[u8],
+    uppers: [&mut [f32]; TOGETHER],
+    estimates: [&mut [f32]; TOGETHER],
+) {
+    // SAFETY: as the caller vouches.
+    unsafe { scan_of(queries, bytes, uppers, estimates) }
+}
+
+/// Upper end and estimate of the rows of one block for one query, from the sums of its codes.
+///
+/// # Safety
+/// The processor has AVX-512 F, BW and VNNI. `at`: factors of a block of the query's layout.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn finish(query: &Query, head: __m512i, middle: __m512i, at: *const u8) -> (__m512, __m512) {
     let (layout, coarse) = (query.layout, &query.coarse);
+    // SAFETY: five times 32 bytes of factors follow the codes.
+    let factor = |index: usize| unsafe {
+        let bits = _mm256_loadu_si256(at.add(32 * index).cast());
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
+    };
+    let part = |sum: __m512i, group: usize| {
+        let offset = _mm512_set1_epi32(coarse.offsets[group]);
+        let doubled = _mm512_add_epi32(_mm512_add_epi32(sum, sum), offset);
+        let scaled =
+            _mm512_mul_ps(_mm512_set1_ps(coarse.units[group]), _mm512_cvtepi32_ps(doubled));
+        _mm512_mul_ps(factor(group), scaled)
+    };
+    let k = _mm512_set1_ps(coarse.k);
+    let mut estimate = _mm512_add_ps(part(head, 0), part(middle, 1));
+    if layout.has_norms {
+        // SAFETY: 64 bytes of norms follow the factors.
+        let norm = unsafe { _mm512_loadu_ps(at.add(160).cast()) };
+        let raised = _mm512_fmadd_ps(norm, k, estimate);
+        let square = _mm512_set1_ps(coarse.square);
+        estimate = _mm512_fnmadd_ps(_mm512_mul_ps(norm, norm), square, raised);
+    } else {
+        estimate = _mm512_add_ps(estimate, k);
+    }
+    let norm = |group: usize| _mm512_set1_ps(coarse.norms[group]);
+    let error = _mm512_mul_ps(factor(2), norm(0));
+    let error = _mm512_fmadd_ps(factor(3), norm(1), error);
+    let error = _mm512_fmadd_ps(factor(4), norm(2), error);
+    (_mm512_add_ps(estimate, error), estimate)
+}
+
+/// Scans for several queries: codes are read and unpacked once for all of them.
+///
+/// # Safety
+/// As [`scan`], for each query; all are of one layout.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn scan_of<const Q: usize>(
+    queries: [&Query; Q],
+    bytes: &[u8],
+    uppers: [&mut [f32]; Q],
+    estimates: [&mut [f32]; Q],
+) {
+    let Some(layout) = queries.first().map(|query| query.layout) else {
+        return;
+    };
     let len = layout.coarse_block_len();
     let blocks = bytes.len() / len;
-    debug_assert!(uppers.len().min(estimates.len()) >= blocks * BLOCK_ROWS);
+    let room = uppers.iter().chain(&estimates).map(|to| to.len()).min().unwrap_or(0);
+    debug_assert!(room >= blocks * BLOCK_ROWS);
+    // Of one layout, all have as many words.
+    let head = queries.map(|query| query.coarse.head.as_chunks::<2>().0);
+    let middle = queries.map(|query| query.coarse.middle.as_chunks::<4>().0);
+    let (heads, middles) = (head.map(<[_]>::len), middle.map(<[_]>::len));
+    let heads = heads.into_iter().min().unwrap_or(0);
+    let middles = middles.into_iter().min().unwrap_or(0);
     let low_half = _mm512_set1_epi8(15);
     let low_pair = _mm512_set1_epi8(3);
-    let offsets = coarse.offsets.map(|offset| _mm512_set1_epi32(offset));
-    let units = coarse.units.map(|unit| _mm512_set1_ps(unit));
-    let norms = coarse.norms.map(|norm| _mm512_set1_ps(norm));
-    let k = _mm512_set1_ps(coarse.k);
-    let square = _mm512_set1_ps(coarse.square);
     for block in 0..blocks {
-        let [mut even, mut odd] = [_mm512_setzero_si512(); 2];
+        let mut sums = [[_mm512_setzero_si512(); 2]; Q];
         // SAFETY: the block lies in `bytes`: `block` < `blocks`, each of `len` bytes.
-        let base = unsafe { bytes.as_ptr().add(block * len) };
-        let mut at = base;
-        for &[first, second] in coarse.head.as_chunks::<2>().0 {
+        let mut at = unsafe { bytes.as_ptr().add(block * len) };
+        for word in 0..heads {
             // SAFETY: the head has 64 bytes for each two words of z.
             let codes = unsafe { _mm512_loadu_si512(at.cast()) };
+            let low = _mm512_and_si512(codes, low_half);
             let high = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), low_half);
-            even = _mm512_dpbusd_epi32(
-                even,
-                _mm512_and_si512(codes, low_half),
-                _mm512_set1_epi32(first),
-            );
-            odd = _mm512_dpbusd_epi32(odd, high, _mm512_set1_epi32(second));
+            for (sums, head) in sums.iter_mut().zip(&head) {
+                // SAFETY: each has at least `heads`.
+                let [first, second] = unsafe { *head.get_unchecked(word) };
+                sums[0] = _mm512_dpbusd_epi32(sums[0], low, _mm512_set1_epi32(first));
+                sums[1] = _mm512_dpbusd_epi32(sums[1], high, _mm512_set1_epi32(second));
+            }
             at = at.wrapping_add(64);
         }
-        let head = _mm512_add_epi32(even, odd);
-        [even, odd] = [_mm512_setzero_si512(); 2];
-        for &[a, b, c, d] in coarse.middle.as_chunks::<4>().0 {
+        let heads_of = sums.map(|[even, odd]| _mm512_add_epi32(even, odd));
+        sums = [[_mm512_setzero_si512(); 2]; Q];
+        for word in 0..middles {
             // SAFETY: the middle follows the head, with 64 bytes for each four words of z.
             let codes = unsafe { _mm512_loadu_si512(at.cast()) };
+            let first = _mm512_and_si512(codes, low_pair);
             let second = _mm512_and_si512(_mm512_srli_epi16::<2>(codes), low_pair);
             let third = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), low_pair);
             let fourth = _mm512_and_si512(_mm512_srli_epi16::<6>(codes), low_pair);
-            even =
-                _mm512_dpbusd_epi32(even, _mm512_and_si512(codes, low_pair), _mm512_set1_epi32(a));
-            odd = _mm512_dpbusd_epi32(odd, second, _mm512_set1_epi32(b));
-            even = _mm512_dpbusd_epi32(even, third, _mm512_set1_epi32(c));
-            odd = _mm512_dpbusd_epi32(odd, fourth, _mm512_set1_epi32(d));
+            for (sums, middle) in sums.iter_mut().zip(&middle) {
+                // SAFETY: each has at least `middles`.
+                let [a, b, c, d] = unsafe { *middle.get_unchecked(word) };
+                sums[0] = _mm512_dpbusd_epi32(sums[0], first, _mm512_set1_epi32(a));
+                sums[1] = _mm512_dpbusd_epi32(sums[1], second, _mm512_set1_epi32(b));
+                sums[0] = _mm512_dpbusd_epi32(sums[0], third, _mm512_set1_epi32(c));
+                sums[1] = _mm512_dpbusd_epi32(sums[1], fourth, _mm512_set1_epi32(d));
+            }
             at = at.wrapping_add(64);
         }
-        let middle = _mm512_add_epi32(even, odd);
-        // SAFETY: five times 32 bytes of factors follow the codes.
-        let factor = |index: usize| unsafe {
-            let bits = _mm256_loadu_si256(at.add(32 * index).cast());
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(bits)))
-        };
-        let part = |sum: __m512i, group: usize| {
-            let doubled = _mm512_add_epi32(_mm512_add_epi32(sum, sum), offsets[group]);
-            let scaled = _mm512_mul_ps(units[group], _mm512_cvtepi32_ps(doubled));
-            _mm512_mul_ps(factor(group), scaled)
-        };
-        let mut estimate = _mm512_add_ps(part(head, 0), part(middle, 1));
-        if layout.has_norms {
-            // SAFETY: 64 bytes of norms follow the factors.
-            let norm = unsafe { _mm512_loadu_ps(at.add(160).cast()) };
-            let raised = _mm512_fmadd_ps(norm, k, estimate);
-            estimate = _mm512_fnmadd_ps(_mm512_mul_ps(norm, norm), square, raised);
-        } else {
-            estimate = _mm512_add_ps(estimate, k);
-        }
-        let error = _mm512_mul_ps(factor(2), norms[0]);
-        let error = _mm512_fmadd_ps(factor(3), norms[1], error);
-        let error = _mm512_fmadd_ps(factor(4), norms[2], error);
-        let upper = _mm512_add_ps(estimate, error);
-        // SAFETY: both have room for the rows of all blocks.
-        unsafe {
-            _mm512_storeu_ps(uppers.as_mut_ptr().add(block * BLOCK_ROWS), upper);
-            _mm512_storeu_ps(estimates.as_mut_ptr().add(block * BLOCK_ROWS), estimate);
+        for (index, query) in queries.into_iter().enumerate() {
+            let [even, odd] = sums[index];
+            // SAFETY: the factors of the block follow its codes, and all have room for the rows of
+            // all blocks.
+            unsafe {
+                let middle = _mm512_add_epi32(even, odd);
+                let (upper, estimate) = finish(query, heads_of[index], middle, at);
+                _mm512_storeu_ps(uppers[index].as_mut_ptr().add(block * BLOCK_ROWS), upper);
+                _mm512_storeu_ps(estimates[index].as_mut_ptr().add(block * BLOCK_ROWS), estimate);
+            }
         }
     }
 }

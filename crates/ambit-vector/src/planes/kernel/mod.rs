@@ -8,4 +8,4 @@ mod portable;
 mod quantize;
 mod table;
 
-pub use table::{Coarse, Fine, Unit, units};
+pub use table::{Coarse, Fine, Strip, Unit, units};

@@ -9,6 +9,7 @@ pub(super) static PORTABLE: Functions = Functions {
     name: "portable",
     is_detected: || true,
     scan,
+    scan_together: None,
     next,
     score,
     fit: quantize::fit,

@@ -11,6 +11,11 @@ use crate::half::Half;
 
 /// Scans whole blocks: query, bytes, and where the upper ends and estimates of all rows go.
 pub(super) type ScanBlocks = unsafe fn(&Query, &[u8], &mut [f32], &mut [f32]);
+/// Queries that are scanned for together: their sums stay in registers.
+pub(super) const TOGETHER: usize = 4;
+/// As [`ScanBlocks`], for several queries of one layout.
+pub(super) type ScanTogether =
+    unsafe fn([&Query; TOGETHER], &[u8], [&mut [f32]; TOGETHER], [&mut [f32]; TOGETHER]);
 /// Finds the first value from an index on that is not below a cut, and the largest before it.
 pub(super) type FindNext = unsafe fn(&[f32], f32, usize) -> (usize, f32);
 /// The sum of codes times high and low parts of z, of one row's codes.
@@ -26,6 +31,8 @@ pub(super) struct Functions {
     pub(super) name: &'static str,
     pub(super) is_detected: fn() -> bool,
     pub(super) scan: ScanBlocks,
+    /// None where it would be no faster.
+    pub(super) scan_together: Option<ScanTogether>,
     pub(super) next: FindNext,
     pub(super) score: ScoreCodes,
     pub(super) fit: Fit,
@@ -139,6 +146,54 @@ impl<'a> Coarse<'a> {
         // of it, and there is room for all their rows.
         unsafe { (unit.0.scan)(query, self.bytes, uppers, estimates) }
     }
+
+    /// [`Coarse::scan`] for each of `strips`, with the same bits.
+    ///
+    /// # Panics
+    /// As [`Coarse::scan`].
+    ///
+    /// # Cost
+    /// With AVX-512 VNNI codes are read and unpacked once for four queries.
+    pub fn scan_all(&self, unit: Unit, strips: &mut [Strip<'_>]) {
+        let room = self.rows.next_multiple_of(BLOCK_ROWS);
+        let (fours, rest) = match unit.0.scan_together {
+            Some(together) => {
+                let (fours, rest) = strips.as_chunks_mut::<TOGETHER>();
+                (Some((together, fours)), rest)
+            }
+            None => (None, strips),
+        };
+        if let Some((together, fours)) = fours {
+            for four in fours {
+                for strip in four.iter() {
+                    assert_eq!(strip.query.layout, self.layout, "a query of another model");
+                    let least = strip.uppers.len().min(strip.estimates.len());
+                    assert!(room <= least, "no room for {} rows", self.rows);
+                }
+                let [a, b, c, d] = four;
+                let queries = [a.query, b.query, c.query, d.query];
+                let uppers = [&mut *a.uppers, b.uppers, c.uppers, d.uppers];
+                let estimates = [&mut *a.estimates, b.estimates, c.estimates, d.estimates];
+                // SAFETY: the unit was detected; the queries are of this layout, the bytes are whole
+                // blocks of it, and there is room for all their rows.
+                unsafe { together(queries, self.bytes, uppers, estimates) }
+            }
+        }
+        for strip in rest {
+            self.scan(unit, strip.query, strip.uppers, strip.estimates);
+        }
+    }
+}
+
+/// Where a scan for one of several queries goes.
+#[derive(Debug)]
+pub struct Strip<'a> {
+    /// The query.
+    pub query: &'a Query,
+    /// As of [`Coarse::scan`].
+    pub uppers: &'a mut [f32],
+    /// As of [`Coarse::scan`].
+    pub estimates: &'a mut [f32],
 }
 
 /// Some rows of the fine plane.
