@@ -42,6 +42,7 @@ mod fused;
 mod group;
 mod import;
 mod key;
+mod lazy;
 mod memory;
 mod schema;
 mod search;
@@ -50,7 +51,7 @@ mod sparse;
 mod store;
 mod value;
 
-pub use ambit_cache::CacheStats;
+pub use ambit_cache::{CacheStats, TiersStats};
 pub use ambit_mem::audit::MemorySnapshot;
 pub use ambit_mem::{Budget, Bytes, Owner};
 pub use ambit_search::sparse::SparseWork;
@@ -72,6 +73,7 @@ pub use fused::{
 pub use group::{Group, Groups};
 pub use import::{Import, ImportReport};
 pub use key::compare_keys;
+pub use lazy::LazyEmbedding;
 pub use schema::{MAX_DIM, MAX_NAME, MAX_SPACES, Space, SpaceKind};
 pub use search::{Answer, Hit, MAX_K, SearchRequest};
 pub use sparse::{EachSparse, IndexReport, SparseVector, Terms, TermsAnswer, TermsRequest};

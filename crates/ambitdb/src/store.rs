@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use ambit_cache::CacheStats;
+use ambit_cache::{CacheStats, TiersStats};
 use ambit_mem::{Budget, Bytes, Priority};
 use ambit_store::engine::{
     Access, Batch, Engine, EngineOptions, MergeProgress, Reclaimed, RowRef, Snapshot, TableInfo,
@@ -24,6 +24,7 @@ use crate::config::{Config, MIN_BUDGET, geometry};
 use crate::entity::{Body, Entity, EntityId, MAX_BODY, Relation, check_key};
 use crate::error::{Error, ErrorKind, Result};
 use crate::filter::KnownFilters;
+use crate::lazy::VectorTiers;
 use crate::schema::{
     ID, Schema, Space, SpaceKind, check_name, is_relation_table, norm_column, relation_table,
     vector_column,
@@ -48,6 +49,7 @@ struct Inner {
     models: Models,
     answers: Answers,
     filters: KnownFilters,
+    vectors: VectorTiers,
 }
 
 /// A collection in numbers.
@@ -134,7 +136,9 @@ impl Store {
         let answers = Answers::new(account, answers, budget.limit());
         let account = budget.account("cache/filters", Priority::Cache);
         let filters = KnownFilters::new(account, budget.limit());
-        let inner = Inner { engine, budget, next_ids, models, answers, filters };
+        let account = budget.account("cache/vectors", Priority::Cache);
+        let vectors = VectorTiers::new(account, budget.limit());
+        let inner = Inner { engine, budget, next_ids, models, answers, filters, vectors };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -151,6 +155,15 @@ impl Store {
     /// What the cache of answers has done; none before the first search, and where there is none.
     pub fn answer_stats(&self) -> Option<CacheStats> {
         self.inner.answers.stats()
+    }
+
+    /// What the tiers of vectors have done; none before the first [`LazyEmbedding`](crate::LazyEmbedding) was read.
+    pub fn vector_stats(&self) -> Option<TiersStats> {
+        self.inner.vectors.stats()
+    }
+
+    pub(crate) fn vector_tiers(&self) -> &VectorTiers {
+        &self.inner.vectors
     }
 
     pub(crate) fn answers(&self) -> &Answers {
