@@ -61,15 +61,15 @@ impl MemorySnapshot {
     /// counts.
     ///
     /// # Cost
-    /// One pass over the accounts, two files of `/proc`, and `malloc`'s own count.
+    /// One pass over the accounts; two files of `/proc` and `malloc`'s own count, again where they moved
+    /// meanwhile, at most eight times.
     pub fn take(budget: &Budget, allocator: Option<AllocatorStats>) -> Self {
         let owners = budget.explain();
-        let malloc = Malloc::read();
-        let kernel = Resident::read();
+        let Look { malloc, kernel, mappings, .. } = Look::still();
         let anonymous = || {
             let parts = Parts {
                 rss_anon: kernel?.rss_anon,
-                mappings: Mappings::read()?,
+                mappings: mappings?,
                 accounted: owners.total.saturating_sub(budget.mapped()),
                 handed_out: allocator?.current,
                 outside: pages::bytes(),
@@ -90,6 +90,45 @@ impl MemorySnapshot {
     /// The six numbers that a dashboard wants; `None` where no allocator counts.
     pub fn metrics(&self) -> Option<MemoryMetrics> {
         MemoryMetrics::of(self)
+    }
+}
+
+/// What `malloc` and the kernel said one after the other.
+struct Look {
+    malloc: Option<Malloc>,
+    kernel: Option<Resident>,
+    mappings: Option<Mappings>,
+    /// By how many bytes the first figures had moved when the last was read.
+    moved: u64,
+}
+
+impl Look {
+    /// Most looks for one picture.
+    const MOST: usize = 8;
+
+    fn take() -> Self {
+        let (malloc, kernel, mappings) = (Malloc::read(), Resident::read(), Mappings::read());
+        let taken = |malloc: Option<Malloc>| malloc.map_or(0, |malloc| malloc.taken().get());
+        let anon = |kernel: Option<Resident>| kernel.map_or(0, |kernel| kernel.rss_anon.get());
+        let moved = anon(Resident::read()).abs_diff(anon(kernel))
+            + taken(Malloc::read()).abs_diff(taken(malloc));
+        Self { malloc, kernel, mappings, moved }
+    }
+
+    /// A look during which nothing moved, or the one of the first few in which least did: memory that
+    /// comes or goes between two figures would stand in the rest.
+    fn still() -> Self {
+        let mut stillest = Self::take();
+        for _ in 1..Self::MOST {
+            if stillest.moved == 0 {
+                break;
+            }
+            let look = Self::take();
+            if look.moved < stillest.moved {
+                stillest = look;
+            }
+        }
+        stillest
     }
 }
 
