@@ -73,13 +73,22 @@ pub fn search_limited<S: DenseSource + ?Sized>(
     limits: &Limits,
     options: &Options<'_>,
 ) -> Result<Answer, SearchError> {
+    let (scorer, place) = checked(source, query, limits)?;
+    search_checked(source, scorer, query.k, place, options)
+}
+
+/// What a query that was checked is scored by, and the places that its rows may take.
+fn checked<'q, S: DenseSource + ?Sized>(
+    source: &S,
+    query: &Query<'q>,
+    limits: &Limits,
+) -> Result<(Scorer<'q>, Place), SearchError> {
     check(query.vector, 1, query.k, source.dim())?;
     let scorer = Scorer::new(query.vector, query.metric);
     if scorer.is_undefined() {
         return Err(SearchError::ZeroQuery { query: 0 });
     }
-    let place = Place::new(limits, &scorer)?;
-    search_checked(source, scorer, query.k, place, options)
+    Ok((scorer, Place::new(limits, &scorer)?))
 }
 
 /// The best `query.k` rows of those that are probed: fewer bytes are read, and some of the best rows may
@@ -101,13 +110,9 @@ pub fn search_probed<S: DenseSource + ?Sized>(
     probes: Probes,
     options: &Options<'_>,
 ) -> Result<Answer, SearchError> {
-    check(query.vector, 1, query.k, source.dim())?;
+    let (scorer, place) = checked(source, query, limits)?;
     probes.check()?;
-    let scorer = Scorer::new(query.vector, query.metric);
-    if scorer.is_undefined() {
-        return Err(SearchError::ZeroQuery { query: 0 });
-    }
-    let (k, place) = (query.k, Place::new(limits, &scorer)?);
+    let k = query.k;
     let portions = Portions { rows: PORTION_ROWS, threads: options.threads };
     let mut probes = probes;
     loop {

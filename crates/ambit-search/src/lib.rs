@@ -37,7 +37,7 @@ pub use exact::{search, search_limited, search_probed};
 pub use limits::Limits;
 pub use probes::Probes;
 pub use query::{Batch, BatchOptions, Options, Query, Sharing};
-pub use scorer::score;
+pub use scorer::{compare_scores, score};
 pub use source::{CodedPart, DenseBlock, DenseSource, RowRef, Rows, SourceError};
 
 pub use ambit_vector::Metric;

@@ -37,6 +37,11 @@ impl Goodness {
         self.0
     }
 
+    /// That of a score.
+    fn of_score(metric: Metric, score: f64) -> Self {
+        Self(if metric == Metric::Euclidean { -score } else { score })
+    }
+
     /// Compares so that the better score is greater; zeros of both signs are equal, and so are
     /// all NaN.
     pub(crate) fn compare(self, other: Self) -> std::cmp::Ordering {
@@ -54,6 +59,11 @@ impl Goodness {
 pub fn score(query: &[f32], vector: &[f32], metric: Metric) -> f64 {
     let scorer = Scorer::new(query, metric);
     scorer.score(scorer.goodness(vector))
+}
+
+/// Compares two scores of a metric so that the better one is greater; NaN is worst.
+pub fn compare_scores(metric: Metric, a: f64, b: f64) -> std::cmp::Ordering {
+    Goodness::of_score(metric, a).compare(Goodness::of_score(metric, b))
 }
 
 /// One query, ready to score rows.
@@ -124,7 +134,7 @@ impl<'q> Scorer<'q> {
 
     /// The goodness that has this score.
     pub(crate) fn goodness_of(&self, score: f64) -> Goodness {
-        Goodness(if self.metric == Metric::Euclidean { -score } else { score })
+        Goodness::of_score(self.metric, score)
     }
 
     /// The score that has this goodness.

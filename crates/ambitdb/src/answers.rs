@@ -257,14 +257,8 @@ fn scored_again(
         hits.push(Hit { score, ..hit.clone() });
     }
     hits.sort_by(|a, b| {
-        let (a_goodness, b_goodness) = match metric {
-            Metric::Euclidean => (-a.score, -b.score),
-            _ => (a.score, b.score),
-        };
-        let by_score = b_goodness
-            .partial_cmp(&a_goodness)
-            .unwrap_or_else(|| a.score.is_nan().cmp(&b.score.is_nan()));
-        by_score.then_with(|| compare_keys(a.key.as_bytes(), b.key.as_bytes()))
+        ambit_search::compare_scores(metric, b.score, a.score)
+            .then_with(|| compare_keys(a.key.as_bytes(), b.key.as_bytes()))
     });
     let exactness = Exactness::Reused { cosine, rescored: hits.len() as u64 };
     Ok(Answer { hits, exactness, next: None })

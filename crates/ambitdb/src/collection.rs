@@ -1,5 +1,7 @@
 //! A collection at one instant: its entities and relations.
 
+use std::sync::OnceLock;
+
 use ambit_store::engine::{RowRef, Snapshot, TableView};
 
 use crate::entity::{Body, Entity, EntityId, Relation, corrupt};
@@ -14,6 +16,8 @@ pub struct Collection {
     name: String,
     schema: Schema,
     view: TableView,
+    /// Digests of what it holds, and of that with its relations, once they were asked for.
+    digests: [OnceLock<u128>; 2],
 }
 
 /// Which entities a listing gives.
@@ -52,7 +56,8 @@ impl Collection {
         let table = find_table(&snapshot, name)?;
         let schema = Schema::decode(name, &table.schema)?;
         let view = view_of(&snapshot, table.id)?;
-        Ok(Self { store, snapshot, name: name.to_owned(), schema, view })
+        let (name, digests) = (name.to_owned(), Default::default());
+        Ok(Self { store, snapshot, name, schema, view, digests })
     }
 
     /// Its name.
@@ -104,15 +109,20 @@ impl Collection {
 
     /// A digest of what it holds, and of its relations where they matter, too.
     pub(crate) fn digest(&self, with_relations: bool) -> Result<u128> {
+        let known = &self.digests[usize::from(with_relations)];
+        if let Some(digest) = known.get() {
+            return Ok(*digest);
+        }
         let own = self.view.digest();
         let relations = self.snapshot.table_named(&relation_table(&self.name));
-        match relations.filter(|_| with_relations) {
+        let digest = match relations.filter(|_| with_relations) {
             Some(table) => {
                 let relations = view_of(&self.snapshot, table.id)?.digest();
-                Ok(xxhash_rust::xxh3::xxh3_128(bytemuck::cast_slice(&[own, relations])))
+                xxhash_rust::xxh3::xxh3_128(bytemuck::cast_slice(&[own, relations]))
             }
-            None => Ok(own),
-        }
+            None => own,
+        };
+        Ok(*known.get_or_init(|| digest))
     }
 
     pub(crate) fn view(&self) -> &TableView {

@@ -188,14 +188,24 @@ impl Collection {
         let account = self.store().budget().account("query/scratch", Priority::Query);
         self.filtered(request, &account, &mut |source, metric| {
             let query = Query { vector: request.queries, k, metric };
-            let limits = Limits { reaching: request.reaching, after };
-            let options = self.options(request, &account);
-            self.answer(match request.probes {
-                Some(probes) => {
-                    ambit_search::search_probed(source, &query, &limits, probes, &options)?
-                }
-                None => ambit_search::search_limited(source, &query, &limits, &options)?,
-            })
+            self.one(source, &query, after, request, &account)
+        })
+    }
+
+    /// The answer to one query of a request, which may be one of several.
+    fn one(
+        &self,
+        source: &SpaceSource<'_>,
+        query: &Query<'_>,
+        after: Option<ambit_search::Hit>,
+        request: &SearchRequest<'_>,
+        account: &Account,
+    ) -> Result<Answer> {
+        let limits = Limits { reaching: request.reaching, after };
+        let options = self.options(request, account);
+        self.answer(match request.probes {
+            Some(probes) => ambit_search::search_probed(source, query, &limits, probes, &options)?,
+            None => ambit_search::search_limited(source, query, &limits, &options)?,
         })
     }
 
@@ -214,20 +224,16 @@ impl Collection {
         let reaches = reaching(request)?;
         let account = self.store().budget().account("query/scratch", Priority::Query);
         self.filtered(request, &account, &mut |source, metric| {
-            if let Some(probes) = request.probes {
+            if request.probes.is_some() {
                 let dim = self.space(request.space)?.dim;
                 if dim == 0 || !request.queries.len().is_multiple_of(dim) {
                     let found = request.queries.len();
                     let error = ambit_search::SearchError::Dimension { expected: dim, found };
                     return Err(error.into());
                 }
-                let options = self.options(request, &account);
-                let limits = Limits { reaching: request.reaching, after: None };
                 let answer = |vector| {
                     let query = Query { vector, k: request.k, metric };
-                    self.answer(ambit_search::search_probed(
-                        source, &query, &limits, probes, &options,
-                    )?)
+                    self.one(source, &query, None, request, &account)
                 };
                 return request.queries.chunks_exact(dim).map(answer).collect();
             }
@@ -276,12 +282,16 @@ impl Collection {
     }
 
     fn answer(&self, found: ambit_search::Answer) -> Result<Answer> {
-        let mut hits = Vec::with_capacity(found.hits.len());
-        for hit in found.hits {
-            let row = RowRef { part: hit.row.part, row: hit.row.row };
-            hits.push(Hit { key: self.key(row)?, id: id_at(self.view(), row)?, score: hit.score });
-        }
-        Ok(Answer { hits, exactness: found.exactness, next: None })
+        Ok(Answer { hits: self.hits(found.hits)?, exactness: found.exactness, next: None })
+    }
+
+    /// The entities of the rows that a search found.
+    pub(crate) fn hits(&self, found: Vec<ambit_search::Hit>) -> Result<Vec<Hit>> {
+        let named = found.into_iter().map(|ambit_search::Hit { row, score }| {
+            let row = RowRef { part: row.part, row: row.row };
+            Ok(Hit { key: self.key(row)?, id: id_at(self.view(), row)?, score })
+        });
+        named.collect()
     }
 }
 
@@ -300,9 +310,7 @@ fn reaching(request: &SearchRequest<'_>) -> Result<impl Fn(f64, Metric) -> bool 
     if least.is_some_and(f64::is_nan) {
         return Err(ambit_search::SearchError::NotAScore.into());
     }
-    Ok(move |score: f64, metric| match (least, metric) {
-        (None, _) => true,
-        (Some(most), Metric::Euclidean) => score <= most,
-        (Some(least), _) => score >= least,
+    Ok(move |score: f64, metric| {
+        least.is_none_or(|least| ambit_search::compare_scores(metric, score, least).is_ge())
     })
 }

@@ -10,7 +10,6 @@ use ambit_search::sparse::{
 use ambit_search::text::Words;
 use ambit_search::{Options, SearchError};
 use ambit_store::StoreError;
-use ambit_store::engine::RowRef;
 
 use super::index::slot;
 use super::source::TermsSource;
@@ -20,7 +19,6 @@ use crate::error::{Error, Result};
 use crate::filter::{Filter, Matches};
 use crate::schema::SpaceKind;
 use crate::search::{Hit, check_k};
-use crate::store::id_at;
 
 /// What is looked for in a sparse or text space.
 #[derive(Debug, Clone, Copy)]
@@ -152,12 +150,7 @@ impl Collection {
     }
 
     fn terms_answer(&self, found: SparseAnswer, fell_back: bool) -> Result<TermsAnswer> {
-        let mut hits = Vec::with_capacity(found.hits.len());
-        for hit in found.hits {
-            let row = RowRef { part: hit.row.part, row: hit.row.row };
-            hits.push(Hit { key: self.key(row)?, id: id_at(self.view(), row)?, score: hit.score });
-        }
-        Ok(TermsAnswer { hits, work: found.work, fell_back })
+        Ok(TermsAnswer { hits: self.hits(found.hits)?, work: found.work, fell_back })
     }
 }
 
