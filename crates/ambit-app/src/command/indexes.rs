@@ -1,11 +1,11 @@
 //! Building indexes of words and terms at the end of a command that wrote some.
 
-use ambitdb::{Collection, ErrorKind, IndexReport, Language, SpaceKind, Store};
+use ambitdb::{Collection, IndexReport, Language, SpaceKind, Store};
 
+use super::later::{self, Built};
 use super::{Session, TEXT_SPACE};
 use crate::exit::Failure;
 use crate::interrupt::Interrupt;
-use crate::progress::{Progress, Unit};
 
 /// The space of the words of texts, where a command makes it.
 pub const WORDS_SPACE: &str = "words";
@@ -65,21 +65,11 @@ pub fn of_collection(
     store: &Store,
     interrupt: &Interrupt,
 ) -> Result<IndexReport, Failure> {
-    let progress = Progress::new(&session.output, "words", Unit::Items("rows"), Some(0));
-    let built = store.build_indexes(collection, &mut |done, total| {
-        progress.set_total(total);
-        progress.set(done);
-        !interrupt.requested()
-    });
-    progress.finish();
-    match built {
-        Err(error) if matches!(error.kind(), ErrorKind::OverBudget | ErrorKind::Interrupted) => {
-            session.output.note(format_args!(
-                "{collection}: searches read the texts that have no index yet ({error}); \
-                 `ambit optimize` builds it"
-            ));
-            Ok(IndexReport::default())
-        }
-        built => Ok(built?),
-    }
+    let what = Built {
+        collection,
+        name: "words",
+        without: "searches read the texts that have no index yet",
+        rest: "it",
+    };
+    later::build(&what, session, interrupt, |progress| store.build_indexes(collection, progress))
 }

@@ -21,6 +21,7 @@ pub mod index;
 mod indexes;
 mod ingest;
 pub mod inspect;
+mod later;
 pub mod list;
 pub mod memory;
 pub mod optimize;
